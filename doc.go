@@ -1,0 +1,2 @@
+// Package cleave is the map.
+package cleave

@@ -1,0 +1,2 @@
+// Package event is the vocabulary of domain events: what happened, where, why.
+package event

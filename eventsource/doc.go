@@ -1,0 +1,2 @@
+// Package eventsource stores an aggregate as its events and rebuilds its state from them.
+package eventsource

@@ -1,0 +1,2 @@
+// Package sqldb is the one way to a service's own database.
+package sqldb
