@@ -1,0 +1,44 @@
+// Package rpi lets services call each other: synchronous remote procedure
+// invocation over Connect, with the local and the remote binding behind one
+// transport.
+//
+// Business code calls a generated client interface. Which transport lies under
+// it is a choice of composition:
+//
+//	server := rpi.NewServer(nil)
+//	kitchenapi.RegisterKitchenServiceHandler(server, impl)
+//
+//	here := rpi.Local(server, nil)                        // the same process
+//	there := rpi.Remote("kitchen", resolver, nil)         // wherever it runs
+//	kitchen := kitchenapi.NewKitchenServiceClient(connect.NewClient(here))
+//
+// # Guarantees
+//
+//   - Local behaves as the wire does: the handler sees none of the caller's
+//     context values, a deadline ends the call even when the handler ignores
+//     it, a cancelled context is not called, messages are copied, causes are
+//     stripped, panics are hidden, sizes and UTF-8 are checked.
+//   - A panicking handler answers code internal without text, once.
+//   - A domain error declared in Errors satisfies errors.Is on both sides.
+//   - A call without side effects, or declared idempotent, is retried within a
+//     budget when a server cannot be reached; any other call only if no server
+//     can have seen it. Nothing is replayed beneath that.
+//   - A breaker per service fails fast while it is down.
+//   - Deadline, bearer token, trace and consistency token travel with the call.
+//
+// # What the caller owes
+//
+// A context with a deadline (10 s otherwise). Handlers return declared domain
+// errors, *connect.Error, or anything else for "unknown": its text is logged,
+// never sent. A Remote finds servers while its Run runs.
+//
+// # Debugging
+//
+// Every server call is a span and a measurement; failures that are the
+// server's fault are logged with their cause.
+//
+// # Testing
+//
+// A test of a caller binds Local to a server with a fake implementation: what
+// passes there passes over the wire.
+package rpi
