@@ -1,0 +1,3 @@
+// Package controlapi is the generated interface of a running system's control
+// socket. Package control opens and serves it.
+package controlapi
