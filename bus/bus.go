@@ -1,7 +1,9 @@
 package bus
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/cleave-go/cleave/event"
@@ -10,11 +12,13 @@ import (
 // Bus carries each source's records, in order of position, to its subscribers.
 type Bus interface {
 	// Publish carries what s records, from where it was left, until ctx ends
-	// or something is wrong. Publishing one source twice at a time is safe.
+	// (then it returns nil) or something is wrong; call it again then, unless
+	// the error is ErrAhead. Publishing one source twice at a time is safe.
 	Publish(ctx context.Context, s Source) error
 	// Subscribe yields the messages of one source behind the place after, then
-	// waits for more, until ctx ends. Each is yielded at least once and in
-	// order of position; a repeated one has a position not above the last.
+	// waits for more, and ends when ctx ends. Each is yielded at least once and
+	// in order of Place. A broker that cannot be reached is waited for; an
+	// error is one that waiting does not cure, and the last thing yielded.
 	Subscribe(ctx context.Context, f Filter, after Place) iter.Seq2[Message, error]
 }
 
@@ -24,8 +28,25 @@ type Source interface {
 	Epoch(ctx context.Context) (string, error)
 	Head(ctx context.Context) (event.Position, error)
 	// Feed yields the records behind after in order of position; live, it
-	// waits for more at the head.
+	// waits for more at the head, until ctx ends.
 	Feed(ctx context.Context, after event.Position, live bool) iter.Seq2[event.Record, error]
+}
+
+// Noter is a Source that can note how far it was published. A bus that keeps
+// its own copy of the messages asks for the note only when nothing is left of
+// that copy, so it may lag behind.
+type Noter interface {
+	Published(ctx context.Context) (Place, error)
+	NotePublished(ctx context.Context, p Place) error
+}
+
+// Searcher is a Bus that can say whether a filter has messages without
+// subscribing. Consumer.Wait uses it.
+type Searcher interface {
+	// Next returns the position of the first message of f behind after, and
+	// false when there is none at or before position until. The error is
+	// ErrNotYet when the bus has not come as far as until.
+	Next(ctx context.Context, f Filter, after Place, until event.Position) (event.Position, bool, error)
 }
 
 // Filter says what a subscriber wants of one source.
@@ -42,6 +63,12 @@ type Place struct {
 	Seq      uint64 // in the bus's own stream: a hint that makes resuming cheap
 }
 
+// Compare returns -1, 0 or 1 as p is before, at or behind q. A later epoch
+// comes behind an earlier one: epochs are UUIDv7.
+func (p Place) Compare(q Place) int {
+	return cmp.Or(cmp.Compare(p.Epoch, q.Epoch), cmp.Compare(p.Position, q.Position))
+}
+
 // Message is a record as it travels.
 type Message struct {
 	Subject string
@@ -49,3 +76,13 @@ type Message struct {
 	Place   Place
 	event.Record
 }
+
+var (
+	// ErrAhead says that the bus holds messages that the source's table does
+	// not: the table was restored from an older copy, or is a new one.
+	// Publishing would give their positions to other events.
+	ErrAhead = errors.New("bus: the bus is ahead of the event table")
+	// ErrNotYet says that what is needed has not arrived yet. A handler returns
+	// it to be called again soon with the same message.
+	ErrNotYet = errors.New("bus: not yet")
+)
