@@ -78,7 +78,9 @@ type Snapshot struct {
 	// Epoch names the registry process that counted Revision.
 	Epoch string
 	// VIP is the stable virtual address of the service as host:port, or empty where there is none.
-	VIP       string
+	VIP string
+	// VIPNote says why VIP is not on the standard port, when it is not.
+	VIPNote   string
 	Instances []Instance // ordered by ID
 }
 

@@ -4,7 +4,8 @@
 //
 // Instances come and go, and their addresses are not known beforehand. A [Resolver] says where the
 // instances of a service are, as snapshots pushed at each change; a [Balancer] chooses one of them for
-// each call. [Static] is the resolver of fixed addresses:
+// each call. [Static] is the resolver of fixed addresses, [Client] the one that asks a registry; with a
+// [Registration] an instance makes itself known there.
 //
 //	resolver := discovery.Static(map[string][]string{"kitchen": {"127.0.0.1:7001", "127.0.0.1:7002"}})
 //	balancer := discovery.NewBalancer(nil)
@@ -21,9 +22,18 @@
 //
 //   - A watch yields its first snapshot at once and then each change, always whole, never a difference; it
 //     ends only with its context.
+//
 //   - An error from a watch is news, not an end: what the last snapshot said stays in force.
+//
 //   - The balancer never ejects more than half of the instances, and never the last one.
+//
 //   - An instance that joins others gets its share gradually; one that answers slowly gets less.
+//
+//   - While the registry is down a client keeps what it knew, and it reconnects by itself; a registration
+//     comes back by itself when the registry restarts.
+//
+//   - When Registration.Run or SetStatus has taken an instance out and named nobody who lags, no router and
+//     no watcher sends it new calls.
 //
 // # What the caller owes
 //
