@@ -14,19 +14,24 @@ import (
 type Store interface {
 	// Append writes recs behind each other at the end of stream s, all or
 	// none, if the stream is as x expects. Otherwise it writes nothing and the
-	// error is a *ConflictError. Records whose ids the stream already ends
-	// with, in the same order, are not written again: the Commit has Replayed.
+	// error is a *ConflictError. If the stream already holds records with the
+	// IDs of recs, one behind the other, they are not written again, whatever
+	// x expects: the Commit is theirs and has Replayed. If only some of the
+	// IDs are there, or elsewhere, the error wraps ErrDuplicate. What
+	// CheckAppend finds wrong is refused.
 	Append(ctx context.Context, s event.Stream, x Expect, recs ...event.Record) (Commit, error)
 	// Read yields the stream's records in order of version.
 	Read(ctx context.Context, s event.Stream, o ReadOptions) iter.Seq2[event.Record, error]
-	// Feed yields the records of all streams in order of position.
+	// Feed yields the records of all streams in order of position. A live feed
+	// ends when ctx does, with its error.
 	Feed(ctx context.Context, o FeedOptions) iter.Seq2[event.Record, error]
 	// Head returns the highest position recorded, 0 when there is none.
 	Head(ctx context.Context) (event.Position, error)
 	// Epoch names this incarnation of the table: positions of different epochs
 	// do not compare.
 	Epoch(ctx context.Context) (string, error)
-	// In returns the same store reading and writing inside tx.
+	// In returns the same store reading and writing inside tx, which sees its
+	// own writes and undoes them if it is rolled back. Its Feed cannot be live.
 	In(tx sqldb.Tx) Store
 }
 
@@ -109,6 +114,53 @@ func (x Expect) String() string {
 		return "any version"
 	}
 }
+
+// MaxAppend is the highest number of records in one Append.
+const MaxAppend = 1000
+
+// CheckAppend reports why recs cannot be appended to s, with a sentence that
+// names the field. Every Store calls it before it writes.
+func CheckAppend(s event.Stream, recs []event.Record) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	if len(recs) == 0 || len(recs) > MaxAppend {
+		return fmt.Errorf("eventsource: append to %s: 1 to %d records at a time, not %d", s, MaxAppend, len(recs))
+	}
+	seen := make(map[event.ID]bool, len(recs))
+	for i, r := range recs {
+		if err := checkRecord(r); err != nil {
+			return fmt.Errorf("eventsource: append to %s: record %d of %d: %w", s, i+1, len(recs), err)
+		}
+		if seen[r.ID] {
+			return fmt.Errorf("eventsource: append to %s: record %d of %d: %w: %s is given twice", s, i+1, len(recs), ErrDuplicate, r.ID)
+		}
+		seen[r.ID] = true
+	}
+	return nil
+}
+
+func checkRecord(r event.Record) error {
+	switch {
+	case r.ID.IsZero():
+		return errors.New("it has no ID")
+	case r.Schema < 1:
+		return fmt.Errorf("its Schema is %d: the first is 1", r.Schema)
+	case len(r.Data) > event.MaxData:
+		return fmt.Errorf("its Data has %d bytes, at most %d are allowed", len(r.Data), event.MaxData)
+	}
+	if err := event.CheckType(r.Type); err != nil {
+		return err
+	}
+	return r.Meta.Check()
+}
+
+// ErrDuplicate says that a record's ID is taken by another one.
+var ErrDuplicate = errors.New("eventsource: an event with this ID is recorded already")
+
+// ErrLiveInTx is the answer of a live Feed inside a transaction, which sees
+// nothing that others commit.
+var ErrLiveInTx = errors.New("eventsource: a feed inside a transaction cannot be live")
 
 // ErrConflict is what errors.Is finds in a *ConflictError.
 var ErrConflict = errors.New("eventsource: conflict")

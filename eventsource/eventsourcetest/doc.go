@@ -1,0 +1,2 @@
+// Package eventsourcetest tests deciders and stores.
+package eventsourcetest

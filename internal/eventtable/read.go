@@ -1,0 +1,162 @@
+package eventtable
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"math"
+	"time"
+
+	"github.com/cleave-go/cleave/event"
+	"github.com/cleave-go/cleave/eventsource"
+	"github.com/cleave-go/cleave/sqldb"
+)
+
+// A page, what is read in one statement before any of it is handed on, ends at
+// the first of these. No reader keeps a snapshot while its consumer works, so
+// the write-ahead log can be cleared.
+const (
+	pageRecords = 512
+	pageBytes   = 4 << 20
+)
+
+const columns = `event_id, category, stream_id, version, position, type, schema, recorded_at, meta, data`
+
+// Head returns the highest position.
+func Head(ctx context.Context, q sqldb.Queryer) (event.Position, error) {
+	var p int64
+	err := q.QueryRowContext(ctx, `SELECT coalesce(max(position), 0) FROM es_event`).Scan(&p)
+	return event.Position(p), err
+}
+
+// Epoch returns the name of this incarnation of the table.
+func Epoch(ctx context.Context, q sqldb.Queryer) (string, error) {
+	var epoch string
+	err := q.QueryRowContext(ctx, `SELECT epoch FROM es_meta`).Scan(&epoch)
+	return epoch, err
+}
+
+// Read yields the records of a stream.
+func Read(ctx context.Context, q sqldb.Queryer, s event.Stream, o eventsource.ReadOptions) iter.Seq2[event.Record, error] {
+	next := max(o.From, 1)
+	page := func(limit int) ([]event.Record, error) {
+		recs, err := query(ctx, q, `SELECT `+columns+` FROM es_event
+			WHERE tenant = '' AND category = ? AND stream_id = ? AND version >= ? ORDER BY version LIMIT ?`,
+			s.Category, s.ID, clamp(next), limit)
+		if len(recs) > 0 {
+			next = recs[len(recs)-1].Version + 1
+		}
+		return recs, err
+	}
+	return pages(o.Limit, page, nil)
+}
+
+// Feed yields the records of all streams behind o.After. A live feed needs
+// wait, which returns once there may be more than the last page showed.
+func Feed(ctx context.Context, q sqldb.Queryer, o eventsource.FeedOptions, wait func() error) iter.Seq2[event.Record, error] {
+	after := o.After
+	page := func(limit int) ([]event.Record, error) {
+		recs, err := query(ctx, q, `SELECT `+columns+` FROM es_event WHERE position > ? ORDER BY position LIMIT ?`,
+			clamp(uint64(after)), limit)
+		if len(recs) > 0 {
+			after = recs[len(recs)-1].Position
+		}
+		return recs, err
+	}
+	return pages(o.Limit, page, wait)
+}
+
+// LiveFeed is Feed over a whole database; live, it waits for commits.
+func LiveFeed(ctx context.Context, db *sqldb.DB, o eventsource.FeedOptions) iter.Seq2[event.Record, error] {
+	if !o.Live {
+		return Feed(ctx, db, o, nil)
+	}
+	return func(yield func(event.Record, error) bool) {
+		var seen uint64 // before the first page: one page more, nothing missed
+		wait := func() (err error) {
+			seen, err = db.AwaitCommit(ctx, seen)
+			return err
+		}
+		Feed(ctx, db, o, wait)(yield)
+	}
+}
+
+// clamp makes a position or version what SQLite can hold.
+func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
+
+// pages yields page after page until one is empty and wait is nil, or limit
+// records (0: any number) have come.
+func pages(limit int, page func(limit int) ([]event.Record, error), wait func() error) iter.Seq2[event.Record, error] {
+	return func(yield func(event.Record, error) bool) {
+		left := limit
+		for {
+			size := pageRecords
+			if limit > 0 {
+				size = min(size, left)
+			}
+			recs, err := page(size)
+			if err == nil && len(recs) == 0 {
+				if wait == nil {
+					return
+				}
+				err = wait()
+			}
+			if err != nil {
+				yield(event.Record{}, err)
+				return
+			}
+			for _, r := range recs {
+				if !yield(r, nil) {
+					return
+				}
+			}
+			if left -= len(recs); limit > 0 && left <= 0 {
+				return
+			}
+		}
+	}
+}
+
+func query(ctx context.Context, q sqldb.Queryer, text string, args ...any) ([]event.Record, error) {
+	rows, err := q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var recs []event.Record
+	bytes := 0
+	for bytes < pageBytes && rows.Next() {
+		r, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		bytes += len(r.Data)
+		recs = append(recs, r)
+	}
+	return recs, rows.Err()
+}
+
+func scan(rows *sql.Rows) (event.Record, error) {
+	var r event.Record
+	var id, meta sql.RawBytes
+	var data []byte
+	var recorded int64
+	err := rows.Scan(&id, &r.Stream.Category, &r.Stream.ID, &r.Version, &r.Position, &r.Type, &r.Schema, &recorded, &meta, &data)
+	if err != nil {
+		return r, err
+	}
+	if len(id) != len(r.ID) {
+		return r, fmt.Errorf("eventsource: the event at position %d has a damaged ID", r.Position)
+	}
+	copy(r.ID[:], id)
+	r.Time = time.UnixMicro(recorded).UTC()
+	r.Data = data
+	if string(meta) != "{}" {
+		if err := json.Unmarshal(meta, &r.Meta); err != nil {
+			return r, fmt.Errorf("eventsource: the metadata of the event at position %d: %w", r.Position, err)
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,174 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// maxStatements bounds a cache of prepared statements. What comes later runs
+// unprepared; the writer empties a full cache between transactions.
+const maxStatements = 512
+
+// statements prepares each query once. Preparing costs more than most queries
+// of a service do.
+type statements struct {
+	prepare func(ctx context.Context, query string) (*sql.Stmt, error)
+	mu      sync.RWMutex
+	byQuery map[string]*sql.Stmt
+}
+
+// get returns nil if the query must run unprepared: it has no arguments, or it
+// cannot be prepared, and running it tells why. A prepared statement without
+// arguments that is asked again while its rows are open would go on where it
+// stands; with arguments SQLite refuses that, see isMisuse.
+func (s *statements) get(ctx context.Context, query string, args []any) *sql.Stmt {
+	if len(args) == 0 {
+		return nil
+	}
+	s.mu.RLock()
+	st, full := s.byQuery[query], len(s.byQuery) >= maxStatements
+	s.mu.RUnlock()
+	if st != nil || full {
+		return st
+	}
+	st, err := s.prepare(context.WithoutCancel(ctx), query)
+	if err != nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other := s.byQuery[query]; other != nil {
+		st.Close()
+		return other
+	}
+	if s.byQuery == nil {
+		s.byQuery = map[string]*sql.Stmt{}
+	}
+	s.byQuery[query] = st
+	return st
+}
+
+func (s *statements) full() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.byQuery) >= maxStatements
+}
+
+func (s *statements) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.byQuery {
+		st.Close()
+	}
+	s.byQuery = nil
+}
+
+// writeTx is the Tx of one function given to Update. It runs statements on the
+// writer's connection through its cache, and keeps them whole: SQLite rolls a
+// transaction back when one of its writes is interrupted, and with it the
+// writes of all that share it.
+type writeTx struct {
+	w     *writer
+	ended atomic.Bool
+	rows  []*sql.Rows
+}
+
+func (t *writeTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if err := t.check(ctx, query); err != nil {
+		return nil, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	var result sql.Result
+	var err error
+	if st := t.w.cache.get(ctx, query, args); st != nil {
+		result, err = st.ExecContext(ctx, args...)
+	} else {
+		result, err = t.w.conn.ExecContext(ctx, query, args...)
+	}
+	t.w.note(err)
+	return result, err
+}
+
+func (t *writeTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if err := t.check(ctx, query); err != nil {
+		return nil, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	rows, err := (*sql.Rows)(nil), errUnprepared
+	if st := t.w.cache.get(ctx, query, args); st != nil {
+		rows, err = st.QueryContext(ctx, args...)
+	}
+	if err == errUnprepared || isMisuse(err) {
+		rows, err = t.w.conn.QueryContext(ctx, query, args...)
+	}
+	t.w.note(err)
+	if err == nil {
+		t.rows = append(t.rows, rows)
+	}
+	return rows, err
+}
+
+func (t *writeTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if err := t.check(ctx, query); err != nil {
+		return rowOf(err)
+	}
+	ctx = context.WithoutCancel(ctx)
+	var row *sql.Row
+	if st := t.w.cache.get(ctx, query, args); st != nil {
+		row = st.QueryRowContext(ctx, args...)
+	}
+	if row == nil || isMisuse(row.Err()) {
+		row = t.w.conn.QueryRowContext(ctx, query, args...)
+	}
+	t.w.note(row.Err())
+	return row
+}
+
+// end makes the Tx useless to those who kept it, and closes what they left open.
+func (t *writeTx) end() {
+	t.ended.Store(true)
+	for _, r := range t.rows {
+		r.Close()
+	}
+	t.rows = nil
+}
+
+func (t *writeTx) check(ctx context.Context, query string) error {
+	if t.ended.Load() {
+		return sql.ErrTxDone
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if t.w.broken != nil {
+		return t.w.broken
+	}
+	if word := firstWord(query); transactionWords[word] {
+		return fmt.Errorf("sqldb: %s is not for the holder of a Tx: Update begins and ends the transaction", word)
+	}
+	return nil
+}
+
+var errUnprepared = errors.New("sqldb: not prepared")
+
+var transactionWords = map[string]bool{
+	"BEGIN": true, "COMMIT": true, "END": true, "ROLLBACK": true, "SAVEPOINT": true, "RELEASE": true,
+	"ATTACH": true, "DETACH": true, "VACUUM": true,
+}
+
+func firstWord(query string) string {
+	query = strings.TrimLeft(query, " \t\r\n;")
+	end := 0
+	for end < len(query) && (query[end]|0x20) >= 'a' && (query[end]|0x20) <= 'z' {
+		end++
+	}
+	if end > len("SAVEPOINT") {
+		return ""
+	}
+	return strings.ToUpper(query[:end])
+}
