@@ -1,0 +1,200 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Variable is one name of the environment that a process reads.
+type Variable struct{ Name, Meaning string }
+
+// Environment lists what Run reads. <SERVICE> stands for a service's name in
+// upper case, with _ for -.
+func Environment() []Variable {
+	return []Variable{
+		{"CLEAVE_SERVICES", "which of the built-in services to host, separated by commas (default: all)"},
+		{"CLEAVE_INSTANCE", "name of this instance (default: made up)"},
+		{"CLEAVE_VERSION", "version to register (default: that of the build)"},
+		{"CLEAVE_TOKEN", "authorizes registry writes"},
+		{"CLEAVE_LISTEN", "address of the business listener (default: PORT, else a free loopback port)"},
+		{"CLEAVE_LISTEN_<SERVICE>", "address of a listener of the service's own"},
+		{"PORT", "loopback port of the business listener"},
+		{"LISTEN_FDS", "sockets inherited from a supervisor, named by LISTEN_FDNAMES"},
+		{"CLEAVE_ADVERTISE", "host name or address to register (default: that of the listener)"},
+		{"CLEAVE_ADMIN_LISTEN", "address of the admin listener (default: a free loopback port)"},
+		{"CLEAVE_REGISTRY", "URL of the registry (default: CLEAVE_ADDR_<SERVICE>, or in process)"},
+		{"CLEAVE_ADDR_<SERVICE>", "addresses (host:port, separated by commas) of a service that runs elsewhere"},
+		{"CLEAVE_DATA", "folder of the databases (default: .cleave/data)"},
+		{"DATABASE_URL", "template of database URLs (default: sqlite:{data}/{service}.db)"},
+		{"DATABASE_URL_<SERVICE>", "database URL of one service"},
+		{"NATS_URL", "bus (default: in process, over the services' own tables)"},
+		{"CLEAVE_JWKS", "URL of the keys that sign callers' tokens (default: tokens are not read)"},
+		{"CLEAVE_ISSUER", "issuer that callers' tokens must name"},
+		{"CLEAVE_AUDIENCE", "audience that callers' tokens must name"},
+		{"CLEAVE_LOG", "lowest level logged: debug, info, warn or error (default: info)"},
+		{"NOTIFY_SOCKET", "where to report readiness, as systemd has it"},
+		{"OTEL_*", "telemetry, as everywhere else"},
+	}
+}
+
+// settings is the environment, read and checked.
+type settings struct {
+	getenv      func(string) string
+	instance    string
+	version     string
+	token       string
+	listen      string
+	listenFor   map[string]string // by service
+	advertise   string
+	admin       string
+	registry    string
+	addrs       map[string][]string // by service, from CLEAVE_ADDR_*
+	data        string
+	databaseURL string
+	natsURL     string
+}
+
+// envName returns the variable of one service.
+func envName(prefix, service string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(service, "-", "_"))
+}
+
+func readSettings(getenv func(string) string, environ []string, all []Named) (settings, error) {
+	s := settings{
+		getenv: getenv, instance: getenv("CLEAVE_INSTANCE"), version: getenv("CLEAVE_VERSION"), token: getenv("CLEAVE_TOKEN"),
+		listen: getenv("CLEAVE_LISTEN"), listenFor: map[string]string{}, advertise: getenv("CLEAVE_ADVERTISE"),
+		admin: getenv("CLEAVE_ADMIN_LISTEN"), registry: getenv("CLEAVE_REGISTRY"), addrs: map[string][]string{},
+		data: getenv("CLEAVE_DATA"), databaseURL: getenv("DATABASE_URL"), natsURL: getenv("NATS_URL"),
+	}
+	var errs []error
+	if s.listen == "" {
+		s.listen = "127.0.0.1:0"
+		if port := getenv("PORT"); port != "" {
+			if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+				errs = append(errs, fmt.Errorf("PORT=%q: not a port number", port))
+			}
+			s.listen = net.JoinHostPort("127.0.0.1", port)
+		}
+	}
+	if s.admin == "" {
+		s.admin = "127.0.0.1:0"
+	}
+	if s.data == "" {
+		s.data = ".cleave/data"
+	}
+	if s.databaseURL == "" {
+		s.databaseURL = "sqlite:{data}/{service}.db"
+	}
+	for _, n := range all {
+		if addr := getenv(envName("CLEAVE_LISTEN_", n.Name)); addr != "" {
+			s.listenFor[n.Name] = addr
+		}
+	}
+	for _, v := range environ {
+		name, value, _ := strings.Cut(v, "=")
+		if service, ok := strings.CutPrefix(name, "CLEAVE_ADDR_"); ok && value != "" {
+			s.addrs[service] = strings.Split(value, ",")
+		}
+	}
+	errs = append(errs, s.checkAddrs()...)
+	for name, value := range map[string]string{"CLEAVE_REGISTRY": s.registry, "NATS_URL": s.natsURL} {
+		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "") {
+			errs = append(errs, fmt.Errorf("%s: not a URL such as http://127.0.0.1:8761", name))
+		}
+	}
+	return s, errors.Join(errs...)
+}
+
+func (s settings) checkAddrs() []error {
+	check := map[string][]string{"CLEAVE_LISTEN": {s.listen}, "CLEAVE_ADMIN_LISTEN": {s.admin}}
+	for service, addr := range s.listenFor {
+		check[envName("CLEAVE_LISTEN_", service)] = []string{addr}
+	}
+	for service, addrs := range s.addrs {
+		check["CLEAVE_ADDR_"+service] = addrs
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(check)) {
+		for _, addr := range check[name] {
+			if _, _, err := net.SplitHostPort(addr); err != nil {
+				errs = append(errs, fmt.Errorf("%s=%q: not an address such as 127.0.0.1:8080", name, addr))
+			}
+		}
+	}
+	return errs
+}
+
+// choose returns those of all that CLEAVE_SERVICES names.
+func choose(all []Named, names string) ([]Named, error) {
+	seen := map[string]bool{}
+	for _, n := range all {
+		if err := checkName(n.Name); err != nil {
+			return nil, err
+		}
+		if seen[n.Name] {
+			return nil, fmt.Errorf("service %s is built in twice", n.Name)
+		}
+		seen[n.Name] = true
+	}
+	if strings.TrimSpace(names) == "" {
+		return all, nil
+	}
+	var chosen []Named
+	wanted := map[string]bool{}
+	for name := range strings.SplitSeq(names, ",") {
+		name = strings.TrimSpace(name)
+		if !seen[name] {
+			return nil, fmt.Errorf("CLEAVE_SERVICES names %q, which is not built in; there are: %s", name, strings.Join(slices.Sorted(maps.Keys(seen)), ", "))
+		}
+		wanted[name] = true
+	}
+	for _, n := range all {
+		if wanted[n.Name] {
+			chosen = append(chosen, n)
+		}
+	}
+	return chosen, nil
+}
+
+// checkName accepts what is a DNS label: names become host names, file names
+// and subjects.
+func checkName(name string) error {
+	ok := len(name) >= 1 && len(name) <= 63 && name[0] >= 'a' && name[0] <= 'z' && name[len(name)-1] != '-'
+	for _, c := range name {
+		ok = ok && (c == '-' || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+	}
+	if !ok {
+		return fmt.Errorf("service name %q: use lower-case letters, digits and -, starting with a letter, at most 63", name)
+	}
+	return nil
+}
+
+// databaseOf returns the URL of one service's database.
+func (s settings) databaseOf(service string) string {
+	u := s.databaseURL
+	if own := s.getenv(envName("DATABASE_URL_", service)); own != "" {
+		u = own
+	}
+	return strings.NewReplacer("{data}", s.data, "{service}", service).Replace(u)
+}
+
+// redact hides what a configuration value must not show.
+func redact(name, value string) string {
+	upper := strings.ToUpper(name)
+	for _, secret := range []string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "HEADERS"} {
+		if strings.Contains(upper, secret) && value != "" {
+			return "…"
+		}
+	}
+	if u, err := url.Parse(value); err == nil && u.User != nil {
+		u.User = url.User("…")
+		return strings.ReplaceAll(u.String(), "%E2%80%A6", "…")
+	}
+	return value
+}

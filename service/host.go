@@ -1,0 +1,161 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+
+	"connectrpc.com/connect/v2"
+
+	"github.com/cleave-go/cleave/bus"
+	"github.com/cleave-go/cleave/rpi"
+	"github.com/cleave-go/cleave/sqldb"
+)
+
+// Service registers on h what a service offers and needs. It starts nothing.
+type Service func(ctx context.Context, h *Host) error
+
+// Named is a service and the name it is found under.
+type Named struct {
+	Name string
+	New  Service
+}
+
+// Host is what a service sees of the process that runs it. Its methods are
+// for use while New runs; what they return is for use after.
+type Host struct {
+	name    string
+	process *process
+	logger  *slog.Logger
+	errors  *rpi.ErrorSet
+	server  *connect.Server
+
+	mu       sync.Mutex
+	edge     string // default address of an own listener; "": none
+	handlers []handler
+	workers  []worker
+	checks   []check
+	needs    []string // services called
+	db       *sqldb.DB
+}
+
+type (
+	handler struct {
+		pattern string
+		handler http.Handler
+	}
+	worker struct {
+		name string
+		run  func(context.Context) error
+	}
+	check struct {
+		name string
+		done func(context.Context) error
+	}
+)
+
+func (p *process) newHost(name string) *Host {
+	h := &Host{name: name, process: p, errors: rpi.Errors(), logger: p.logger.With("service", name)}
+	h.server = rpi.NewServer(&rpi.ServerOptions{
+		Errors: h.errors, Logger: h.logger,
+		Tracer: p.tracer, Meter: p.meter,
+	})
+	return h
+}
+
+// Name returns the name that the service is found under.
+func (h *Host) Name() string { return h.name }
+
+// Logger returns a logger that names the service.
+func (h *Host) Logger() *slog.Logger { return h.logger }
+
+// Getenv returns a variable of the environment, "" if it is not set.
+func (h *Host) Getenv(key string) string { return h.process.settings.getenv(key) }
+
+// Server returns the server to register generated handlers with.
+func (h *Host) Server() *connect.Server { return h.server }
+
+// Errors declares domain errors: those that this service's handlers return,
+// and those of other services that errors.Is shall find in answers to its
+// calls.
+func (h *Host) Errors(defs ...rpi.ErrorDef) { h.errors.Add(defs...) }
+
+// Client returns a client of another service: in the same process if it runs
+// here, else wherever it is found. Which one is settled when all services of
+// the process are composed; calls made earlier fail.
+func (h *Host) Client(service string) *connect.Client {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Contains(h.needs, service) {
+		h.needs = append(h.needs, service)
+	}
+	return connect.NewClient(&binding{host: h, service: service})
+}
+
+// Handle serves plain HTTP beside the procedures of Server. The pattern is
+// that of http.ServeMux.
+func (h *Host) Handle(pattern string, hd http.Handler) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.handlers = append(h.handlers, handler{pattern, hd})
+}
+
+// Edge gives the service a listener of its own in every topology, as gateways
+// need. addr is its address unless the environment says otherwise; "" is a
+// free loopback port.
+func (h *Host) Edge(addr string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	h.edge = addr
+}
+
+// Bus returns the bus that carries events between services.
+func (h *Host) Bus() bus.Bus { return h.process.bus }
+
+// Run has the process run f once it is composed, and join it when it stops. A
+// worker that returns before that, with an error, stops the process.
+func (h *Host) Run(name string, f func(context.Context) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.workers = append(h.workers, worker{name, f})
+}
+
+// Ready has the process wait until f returns nil before it says that it is
+// ready; f is called again after an error. It is a condition of starting up:
+// later it is not asked, so that a shared dependency that fails does not take
+// every instance out of service.
+func (h *Host) Ready(name string, f func(context.Context) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checks = append(h.checks, check{name, f})
+}
+
+// binding is the transport to a service that is found when it is called.
+type binding struct {
+	host    *Host
+	service string
+	once    sync.Once
+	to      connect.Transport
+	err     error
+}
+
+// NewClientStream binds at the first call.
+func (b *binding) NewClientStream(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+	p := b.host.process
+	select {
+	case <-p.composed:
+	default:
+		return nil, connect.NewError(connect.CodeUnavailable, fmt.Sprintf("%s called %s before the process was composed: call from a handler or a worker", b.host.name, b.service))
+	}
+	b.once.Do(func() { b.to, b.err = p.transport(b.host, b.service) })
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.to.NewClientStream(ctx, spec)
+}

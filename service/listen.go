@@ -1,0 +1,258 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cleave-go/cleave/rpi"
+)
+
+// listener is one socket and the services behind it.
+type listener struct {
+	name   string // "business", or the service it belongs to
+	socket net.Listener
+	hosts  []*Host
+	server *http.Server
+
+	closing atomic.Bool
+	mu      sync.Mutex
+	open    int           // connections
+	empty   chan struct{} // closed when open is 0 while closing
+}
+
+// listen opens the sockets and puts the services behind them.
+func (p *process) listen() error {
+	inherited, err := p.inherited()
+	if err != nil {
+		return err
+	}
+	var shared []*Host
+	for _, h := range p.hosts {
+		addr := p.settings.listenFor[h.name]
+		if addr == "" && h.edge != "" {
+			addr = h.edge
+			if len(p.hosts) == 1 { // the process is the gateway
+				shared = append(shared, h)
+				continue
+			}
+		}
+		socket := inherited[h.name]
+		if socket == nil && addr == "" {
+			shared = append(shared, h)
+			continue
+		}
+		if err := p.addListener(h.name, socket, addr, []*Host{h}); err != nil {
+			return err
+		}
+	}
+	if len(shared) == 0 {
+		return nil
+	}
+	addr := p.settings.listen
+	if len(p.hosts) == 1 && p.hosts[0].edge != "" && p.settings.getenv("CLEAVE_LISTEN") == "" && p.settings.getenv("PORT") == "" {
+		addr = p.hosts[0].edge
+	}
+	return p.addListener("business", inherited[""], addr, shared)
+}
+
+func (p *process) addListener(name string, socket net.Listener, addr string, hosts []*Host) error {
+	if socket == nil {
+		var err error
+		if socket, err = net.Listen("tcp", addr); err != nil {
+			p.closeListeners()
+			return fmt.Errorf("listen for %s: %w", name, err)
+		}
+	}
+	l := &listener{name: name, socket: socket, hosts: hosts, empty: make(chan struct{})}
+	mux, err := p.mux(hosts)
+	if err != nil {
+		socket.Close()
+		p.closeListeners()
+		return err
+	}
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	l.server = &http.Server{
+		Handler: l.closeAnswered(guard(socket.Addr(), mux)), ConnState: l.count, Protocols: protocols,
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: p.errorLog(),
+	}
+	p.listeners = append(p.listeners, l)
+	return nil
+}
+
+// mux routes to everything that hosts serve; two that claim the same pattern
+// are an error.
+func (p *process) mux(hosts []*Host) (_ *http.ServeMux, err error) {
+	mux := http.NewServeMux()
+	who := ""
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%s: %v", who, r)
+		}
+	}()
+	for _, h := range hosts {
+		who = h.name
+		rpi.Mount(mux, h.server)
+		for _, hd := range h.handlers {
+			mux.Handle(hd.pattern, p.plain(h, hd.pattern, hd.handler))
+		}
+	}
+	return mux, nil
+}
+
+func (p *process) closeListeners() {
+	for _, l := range p.listeners {
+		l.socket.Close()
+	}
+}
+
+func (l *listener) addr() string { return l.socket.Addr().String() }
+
+// serve accepts until drain. Connections it accepted go on.
+func (l *listener) serve() error {
+	err := l.server.Serve(l.socket)
+	if l.closing.Load() || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func (l *listener) count(_ net.Conn, s http.ConnState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch s {
+	case http.StateNew:
+		l.open++
+	case http.StateClosed, http.StateHijacked:
+		l.open--
+		l.checkEmpty()
+	}
+}
+
+func (l *listener) checkEmpty() {
+	if l.open == 0 && l.closing.Load() {
+		select {
+		case <-l.empty:
+		default:
+			close(l.empty)
+		}
+	}
+}
+
+// closeAnswered ends each connection with its next answer while draining: the
+// client then knows, as it does not if an idle one is closed under it.
+func (l *listener) closeAnswered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if l.closing.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// drain stops accepting, lets every connection end by itself for linger, then
+// closes the idle ones and waits for the calls under way for grace.
+func (l *listener) drain(linger, grace time.Duration) error {
+	l.mu.Lock()
+	l.closing.Store(true)
+	l.checkEmpty()
+	l.mu.Unlock()
+	l.socket.Close()
+	timer := time.NewTimer(linger)
+	defer timer.Stop()
+	select {
+	case <-l.empty:
+	case <-timer.C:
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := l.server.Shutdown(ctx); err != nil {
+		l.server.Close()
+		return fmt.Errorf("%s listener: calls under way did not end within %v", l.name, grace)
+	}
+	return nil
+}
+
+// guard refuses, on a loopback listener, what a browser was tricked into
+// sending: names that are not local and origins that are not its own.
+func guard(addr net.Addr, next http.Handler) http.Handler {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsLoopback() {
+		return next
+	}
+	sameOrigin := http.NewCrossOriginProtection().Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !localName(r.Host) {
+			http.Error(w, "this address is served to local names only", http.StatusForbidden)
+			return
+		}
+		sameOrigin.ServeHTTP(w, r)
+	})
+}
+
+func localName(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback()
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".cleave")
+}
+
+// inherited returns the sockets that a supervisor passed, by service; that of
+// the business listener under "", of the admin listener under "admin".
+func (p *process) inherited() (map[string]net.Listener, error) {
+	n, err := strconv.Atoi(p.settings.getenv("LISTEN_FDS"))
+	if err != nil || n <= 0 {
+		return nil, nil
+	}
+	if pid := p.settings.getenv("LISTEN_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
+		return nil, nil // meant for another process
+	}
+	names := strings.Split(p.settings.getenv("LISTEN_FDNAMES"), ":")
+	sockets := map[string]net.Listener{}
+	for i := range min(n, 64) {
+		name := ""
+		if i < len(names) && p.ownsSocket(names[i]) {
+			name = names[i]
+		}
+		file := os.NewFile(uintptr(3+i), "inherited socket")
+		socket, err := net.FileListener(file)
+		file.Close()
+		if err != nil {
+			return nil, fmt.Errorf("LISTEN_FDS: descriptor %d is not a listening socket: %w", 3+i, err)
+		}
+		if sockets[name] != nil {
+			socket.Close()
+			return nil, fmt.Errorf("LISTEN_FDNAMES: descriptor %d is a second socket for %q", 3+i, name)
+		}
+		sockets[name] = socket
+	}
+	return sockets, nil
+}
+
+// ownsSocket reports whether a socket of that name is not the business one.
+func (p *process) ownsSocket(name string) bool {
+	if name == "admin" {
+		return true
+	}
+	for _, h := range p.hosts {
+		if h.name == name {
+			return len(p.hosts) > 1
+		}
+	}
+	return false
+}
