@@ -64,7 +64,7 @@ type Place struct {
 }
 
 // Compare returns -1, 0 or 1 as p is before, at or behind q. A later epoch
-// comes behind an earlier one: epochs are UUIDv7.
+// comes behind an earlier one: the names of epochs sort by their beginning.
 func (p Place) Compare(q Place) int {
 	return cmp.Or(cmp.Compare(p.Epoch, q.Epoch), cmp.Compare(p.Position, q.Position))
 }

@@ -6,7 +6,9 @@ CREATE TABLE es_meta (
   epoch      TEXT NOT NULL,
   created_at INTEGER NOT NULL -- this and all times: microseconds since 1970, UTC
 ) STRICT;
-INSERT INTO es_meta VALUES (1, lower(hex(randomblob(8))), CAST(unixepoch('subsec') * 1000000 AS INTEGER));
+-- Epochs sort by their beginning: it is the first 12 digits, in milliseconds.
+INSERT INTO es_meta VALUES (1, printf('%012x', CAST(unixepoch('subsec') * 1000 AS INTEGER)) || lower(hex(randomblob(10))),
+  CAST(unixepoch('subsec') * 1000000 AS INTEGER));
 
 CREATE TABLE es_stream (
   tenant          TEXT NOT NULL DEFAULT '',
