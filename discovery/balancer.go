@@ -112,15 +112,16 @@ type Picked struct {
 	done     bool
 }
 
-// Answered measures: the instance answered first now, or failed with err. For calls that go on after
-// the first answer, such as streams and connections; for others Done alone is enough.
-func (p *Picked) Answered(err error) {
+// Answered measures: the instance answered first after d, or failed with err. For calls that go on
+// after the first answer, such as streams and connections; for others Done alone is enough. Only the
+// first measurement of a call counts.
+func (p *Picked) Answered(d time.Duration, err error) {
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
-	p.answer(err)
+	p.answer(d, err)
 }
 
-// Done ends the call, measuring as Answered does unless that was called. An err that is
+// Done ends the call, measured from Pick until now unless Answered was called. An err that is
 // context.Canceled says nothing about the instance and is not counted. Calls after the first do nothing.
 func (p *Picked) Done(err error) {
 	p.b.mu.Lock()
@@ -128,12 +129,12 @@ func (p *Picked) Done(err error) {
 	if p.done {
 		return
 	}
-	p.answer(err)
+	p.answer(time.Since(p.start), err)
 	p.done = true
 	p.p.inflight--
 }
 
-func (p *Picked) answer(err error) {
+func (p *Picked) answer(d time.Duration, err error) {
 	if p.answered || p.done {
 		return
 	}
@@ -142,7 +143,7 @@ func (p *Picked) answer(err error) {
 		return
 	}
 	now := time.Now()
-	p.p.observe(now, now.Sub(p.start), err != nil, p.b.opts.Decay)
+	p.p.observe(now, d, err != nil, p.b.opts.Decay)
 	if err == nil {
 		p.p.failures, p.p.ejections = 0, 0
 		return

@@ -34,7 +34,8 @@ type Registration struct {
 
 	mu         sync.Mutex
 	in         Instance
-	known      bool // the registry has it, as far as we know
+	known      bool   // the registry has it as it is, as far as we know
+	epoch      string // of the registry that took it
 	registered chan struct{}
 	once       sync.Once
 }
@@ -112,7 +113,17 @@ func (r *Registration) SetStatus(ctx context.Context, status Status) (waiting []
 	if !known {
 		return nil, nil
 	}
-	return r.c.SetStatus(ctx, r.in.Service, r.in.ID, status, await)
+	waiting, err = r.c.SetStatus(ctx, r.in.Service, r.in.ID, status, await)
+	if err != nil {
+		r.forget() // the next beat registers it with the new status
+	}
+	return waiting, err
+}
+
+func (r *Registration) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known = false
 }
 
 // beat renews the lease, or registers. It asks to be called again at once when that is not yet enough.
@@ -120,29 +131,29 @@ func (r *Registration) beat(ctx context.Context, timeout time.Duration) (again b
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	r.mu.Lock()
-	in, known := r.in, r.known
+	in, known, epoch := r.in, r.known, r.epoch
 	r.mu.Unlock()
 	if known {
 		key := &registryapi.InstanceKey{Service: in.Service, Id: in.ID}
 		res, err := r.c.api.Renew(ctx, &registryapi.RenewRequest{Keys: []*registryapi.InstanceKey{key}})
-		if err != nil || len(res.GetUnknown()) == 0 {
+		if err != nil || len(res.GetUnknown()) == 0 && res.GetEpoch() == epoch {
 			return false, err
 		}
-		r.mu.Lock()
-		r.known = false
-		r.mu.Unlock()
+		r.forget() // it restarted, and what it kept of the instance may be old
 		return true, nil
 	}
 	req := &registryapi.RegisterRequest{Instance: instanceToWire(in), Registrar: r.opts.Registrar}
 	if r.opts.Registrar == "" {
 		req.Lease = durationpb.New(r.opts.Lease)
 	}
-	if _, err := r.c.api.Register(ctx, req); err != nil {
+	res, err := r.c.api.Register(ctx, req)
+	if err != nil {
 		return false, err
 	}
 	r.once.Do(func() { close(r.registered) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.epoch = res.GetEpoch()
 	r.known = r.in.Status == in.Status // a status set meanwhile is sent by registering once more
 	return !r.known, nil
 }
