@@ -1,7 +1,8 @@
-package natsbus_test
+package bus_test
 
 import (
 	"context"
+	"log/slog"
 	"net/url"
 	"testing"
 	"time"
@@ -71,3 +72,6 @@ var quickly = &natsbus.Options{Check: 50 * time.Millisecond}
 func TestBus(t *testing.T) {
 	bustest.Run(t, func(t *testing.T) bus.Bus { return newBroker(t).connect(quickly) })
 }
+
+// quiet is for tests in which things go wrong on purpose.
+var quiet = slog.New(slog.DiscardHandler)
