@@ -1,0 +1,195 @@
+package saga_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cleave-go/cleave/event"
+	"github.com/cleave-go/cleave/saga"
+	"github.com/cleave-go/cleave/sqldb"
+)
+
+func TestASagaOfSixStepsIsQuick(t *testing.T) {
+	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{}), calm).start()
+	defer s.stop()
+	s.place("warm-up")
+	s.until("warm-up", func() bool { return s.order("warm-up") == "approved" })
+	const n = 20
+	start := time.Now()
+	for i := range n {
+		id := fmt.Sprint(i)
+		s.place(id)
+		s.until(id, func() bool { return s.order(id) == "approved" })
+	}
+	each := time.Since(start) / n
+	t.Logf("%v from the order to its approval, over 4 services", each)
+	if each > time.Second {
+		t.Errorf("%v is not quick", each)
+	}
+	s.balance(n + 1)
+}
+
+func TestARefusalAtEachStepLeavesNothingBehind(t *testing.T) {
+	for _, command := range []string{validate.Command, createTicket.Command, authorize.Command} {
+		t.Run(command, func(t *testing.T) {
+			s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{}), func(c, _ string) error {
+				if c == command {
+					return saga.Refuse("CARD_EXPIRED", "in May")
+				}
+				return nil
+			}).start()
+			defer s.stop()
+			s.place("o")
+			s.until("rejected", func() bool { return s.running() == 0 })
+			if got := s.order("o"); got != "rejected/CARD_EXPIRED" {
+				t.Errorf("the order is %s", got)
+			}
+			if st := s.status("o"); st.State != saga.RolledBack || st.Failure.Message != "in May" {
+				t.Errorf("the saga is %+v", st)
+			}
+			s.balance(1)
+		})
+	}
+}
+
+func TestWhatAPartnerMissesIsAskedAgainUntilItIsThere(t *testing.T) {
+	var asked atomic.Int32
+	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{}), func(c, _ string) error {
+		if c == createTicket.Command && asked.Add(1) <= 3 {
+			return saga.ErrNotYet
+		}
+		return nil
+	}).start()
+	defer s.stop()
+	s.place("o")
+	s.until("approved", func() bool { return s.order("o") == "approved" })
+	if n := asked.Load(); n != 4 {
+		t.Errorf("asked %d times, want 4", n)
+	}
+	s.balance(1)
+}
+
+func TestASilentParticipantDelaysNobodyBeyondTheTimeout(t *testing.T) {
+	s := open(t, t.TempDir(), nil, newCreate(300*time.Millisecond, saga.Policy{}), calm).start("order", "consumer", "kitchen")
+	defer s.stop()
+	s.place("o")
+	s.until("rejected while accounting is down", func() bool { return s.order("o") == "rejected/TIMEOUT" })
+	if st := s.status("o"); st.State != saga.Compensating {
+		t.Errorf("the saga is %s: it has to wait for accounting", st.State)
+	}
+	s.start("accounting") // authorizes, then reverses
+	s.until("rolled back", func() bool { return s.running() == 0 })
+	s.balance(1)
+}
+
+func TestTheSameKeyIsOneSaga(t *testing.T) {
+	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{}), calm).start()
+	defer s.stop()
+	s.place("o")
+	first := s.status("o").ID
+	var again event.ID
+	err := s.db["order"].Update(t.Context(), func(ctx context.Context, tx sqldb.Tx) (err error) {
+		again, err = s.create.Start(ctx, tx, "o", order{ID: "other"})
+		return err
+	})
+	if err != nil || again != first {
+		t.Errorf("got %v, %v, want %v", again, err, first)
+	}
+	s.until("approved", func() bool { return s.order("o") == "approved" })
+	s.balance(1)
+}
+
+func TestFindTellsThatThereIsNoSaga(t *testing.T) {
+	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{}), calm)
+	defer s.stop()
+	if _, err := s.create.Find(t.Context(), s.db["order"], "nobody"); !errors.Is(err, saga.ErrUnknown) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// T29.
+func TestTrapT29AnUndoThatFailsIsListedTriedOnAndCanBeResumed(t *testing.T) {
+	var failures atomic.Int32
+	failures.Store(20)
+	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{Backoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond, StuckAfter: 3}),
+		func(c, _ string) error {
+			switch {
+			case c == authorize.Command:
+				return saga.Refuse("CARD_LIMIT", "too much")
+			case c == cancelTicket.Command && failures.Add(-1) >= 0:
+				return errors.New("not implemented")
+			}
+			return nil
+		}).start()
+	defer s.stop()
+	s.place("o")
+	var stuck []saga.Status
+	s.until("listed as stuck", func() bool {
+		var err error
+		if stuck, err = s.orch.Stuck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return len(stuck) == 1
+	})
+	if st := stuck[0]; st.Key != "o" || st.Step != "ticket" || st.State != saga.Compensating || st.Error == "" {
+		t.Errorf("listed as %+v", st)
+	}
+	if err := s.orch.Resume(t.Context(), stuck[0].ID); err != nil {
+		t.Error(err)
+	}
+	s.until("rolled back", func() bool { return s.running() == 0 })
+	if got := s.order("o"); got != "rejected/CARD_LIMIT" {
+		t.Errorf("the order is %s", got)
+	}
+	s.balance(1)
+	if stuck, err := s.orch.Stuck(t.Context()); err != nil || len(stuck) != 0 {
+		t.Errorf("still listed: %v, %v", stuck, err)
+	}
+	if err := s.orch.Resume(t.Context(), event.NewID()); !errors.Is(err, saga.ErrUnknown) {
+		t.Errorf("resume of no saga: %v", err)
+	}
+}
+
+// T30: sagas whose local step always fails live from their timers.
+func TestTrapT30BadTimersStarveNoGoodOne(t *testing.T) {
+	var good atomic.Bool
+	def := saga.Define("timed",
+		saga.Call("hello", validate, func(o *order) ref { return ref{o.ID} }, nil).ReadOnly(),
+		saga.Local("act", func(_ context.Context, _ sqldb.Tx, o *order) error {
+			if o.ID == "good" && good.Load() {
+				return nil
+			}
+			return errors.New("no")
+		}))
+	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{}), calm).start("consumer")
+	defer s.stop()
+	orch, err := saga.NewOrchestrator("order", s.db["order"], s.bus, &saga.Options{Logger: quiet}, def)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stops["order"] = s.background(orch)
+	start := func(id string) {
+		err := s.db["order"].Update(t.Context(), func(ctx context.Context, tx sqldb.Tx) error {
+			_, err := def.Start(ctx, tx, id, order{ID: id})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 200 {
+		start(fmt.Sprint(i))
+	}
+	start("good")
+	s.until("all fail", func() bool {
+		return s.count("order", "SELECT count(*) FROM saga_instance WHERE error <> ''") == 201
+	})
+	good.Store(true)
+	begun := time.Now()
+	s.until("the good one ends", func() bool { return s.running() == 200 })
+	t.Logf("the good timer fired after %v among 200 failing ones", time.Since(begun))
+}

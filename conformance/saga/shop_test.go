@@ -1,0 +1,359 @@
+package saga_test
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/cleave-go/cleave/bus"
+	"github.com/cleave-go/cleave/bus/membus"
+	"github.com/cleave-go/cleave/outbox"
+	"github.com/cleave-go/cleave/saga"
+	"github.com/cleave-go/cleave/sqldb"
+)
+
+// The shop: order runs the saga; consumer, kitchen and accounting take part.
+// Each has its own database file.
+
+type (
+	order  struct{ ID, Ticket, Name string }
+	ref    struct{ Order string }
+	ticket struct{ Ticket string }
+	person struct{ Name string }
+	none   struct{}
+)
+
+var (
+	validate     = saga.Endpoint[ref, person]{Service: "consumer", Command: "validate"}
+	createTicket = saga.Endpoint[ref, ticket]{Service: "kitchen", Command: "create-ticket"}
+	cancelTicket = saga.Endpoint[ref, none]{Service: "kitchen", Command: "cancel-create"}
+	confirm      = saga.Endpoint[ticket, none]{Service: "kitchen", Command: "confirm-create"}
+	authorize    = saga.Endpoint[ref, none]{Service: "accounting", Command: "authorize"}
+	reverse      = saga.Endpoint[ref, none]{Service: "accounting", Command: "reverse"}
+)
+
+func orderRef(o *order) ref                { return ref{o.ID} }
+func undoRef(o *order, _ saga.Failure) ref { return ref{o.ID} }
+func setOrder(state string) func(context.Context, sqldb.Tx, *order, saga.Failure) error {
+	return func(ctx context.Context, tx sqldb.Tx, o *order, why saga.Failure) error {
+		return one(tx.ExecContext(ctx, "UPDATE orders SET state = ?, reason = ? WHERE id = ? AND state = 'pending'", state, why.Code, o.ID))
+	}
+}
+
+func one(r sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	if n, err := r.RowsAffected(); err != nil || n != 1 {
+		return cmp.Or(err, fmt.Errorf("%d rows instead of one", n))
+	}
+	return nil
+}
+
+func newCreate(timeout time.Duration, p saga.Policy) *saga.Saga[order] {
+	return saga.Define("create-order",
+		saga.Local[order]("create", nil).Undo(saga.Locally(setOrder("rejected"))),
+		saga.Call("validate", validate, orderRef, func(o *order, p person) { o.Name = p.Name }).ReadOnly().Timeout(timeout),
+		saga.Call("ticket", createTicket, orderRef, func(o *order, t ticket) { o.Ticket = t.Ticket }).
+			Undo(saga.Command(cancelTicket, undoRef)).Timeout(timeout),
+		saga.Call("authorize", authorize, orderRef, nil).Undo(saga.Command(reverse, undoRef)).Timeout(timeout).Pivot(),
+		saga.Call("confirm", confirm, func(o *order) ticket { return ticket{o.Ticket} }, nil),
+		saga.Local("approve", func(ctx context.Context, tx sqldb.Tx, o *order) error {
+			return setOrder("approved")(ctx, tx, o, saga.Failure{})
+		}),
+	).With(p)
+}
+
+// chaos decides what goes wrong: it returns the error of one attempt.
+type chaos func(command, order string) error
+
+func calm(string, string) error { return nil }
+
+// shop is a running system over the files of a folder.
+type shop struct {
+	t      testing.TB
+	dir    string
+	bus    bus.Bus
+	chaos  chaos
+	create *saga.Saga[order]
+	db     map[string]*sqldb.DB
+	stops  map[string]func()
+	orch   *saga.Orchestrator
+}
+
+var services = []string{"order", "consumer", "kitchen", "accounting"}
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+var tables = map[string]string{
+	"order":      "CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, state TEXT, reason TEXT)",
+	"consumer":   "CREATE TABLE IF NOT EXISTS unused (id TEXT)",
+	"kitchen":    "CREATE TABLE IF NOT EXISTS tickets (id TEXT PRIMARY KEY, state TEXT)",
+	"accounting": "CREATE TABLE IF NOT EXISTS holds (id TEXT PRIMARY KEY, times INTEGER)",
+}
+
+// open opens a system without starting any service.
+func open(t testing.TB, dir string, b bus.Bus, create *saga.Saga[order], c chaos) *shop {
+	t.Helper()
+	if b == nil {
+		b = membus.New()
+	}
+	s := &shop{t: t, dir: dir, bus: b, create: create, chaos: c, db: map[string]*sqldb.DB{}, stops: map[string]func(){}}
+	for _, name := range services {
+		s.db[name] = s.open(name)
+	}
+	return s
+}
+
+// open opens one service's database.
+func (s *shop) open(name string) *sqldb.DB {
+	s.t.Helper()
+	ctx := context.Background()
+	db, err := sqldb.Open(ctx, "sqlite:"+filepath.Join(s.dir, name+".db"), nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	err = errors.Join(outbox.Setup(ctx, db), saga.Setup(ctx, db), db.Update(ctx, func(ctx context.Context, tx sqldb.Tx) error {
+		_, err := tx.ExecContext(ctx, tables[name])
+		return err
+	}))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return db
+}
+
+// start starts the services named, all when none is.
+func (s *shop) start(names ...string) *shop {
+	s.t.Helper()
+	if len(names) == 0 {
+		names = services
+	}
+	for _, name := range names {
+		s.stops[name] = s.run(name, s.db[name])
+	}
+	return s
+}
+
+func (s *shop) run(name string, db *sqldb.DB) (stop func()) {
+	runs := []func(context.Context) error{outbox.NewRelay(name, db, s.bus, nil).Run}
+	var err error
+	if name == "order" {
+		s.orch, err = saga.NewOrchestrator(name, db, s.bus, &saga.Options{Logger: quiet}, s.create)
+		runs = append(runs, s.orch.Run)
+	} else {
+		var p *saga.Participant
+		p, err = saga.NewParticipant(name, db, s.bus, []string{"order"}, &saga.Options{Logger: quiet}, s.handlers(name)...)
+		runs = append(runs, p.Run)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for _, run := range runs {
+		wg.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				s.t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	return func() { cancel(); wg.Wait() }
+}
+
+// stop ends everything at once, wherever it is.
+func (s *shop) stop() {
+	var wg sync.WaitGroup
+	for _, stop := range s.stops {
+		wg.Go(stop)
+	}
+	wg.Wait()
+	for _, db := range s.db {
+		db.Close()
+	}
+	s.stops = map[string]func(){}
+}
+
+func (s *shop) handlers(name string) []saga.Handler {
+	switch name {
+	case "consumer":
+		return []saga.Handler{handle(s, validate, "", func(r ref) person { return person{"Ann"} })}
+	case "kitchen":
+		return []saga.Handler{
+			handle(s, createTicket, "INSERT INTO tickets VALUES (?, 'pending')", func(r ref) ticket { return ticket{"t-" + r.Order} }),
+			handle(s, cancelTicket, "DELETE FROM tickets WHERE id = ?", func(ref) none { return none{} }),
+			saga.Handle(confirm, func(ctx context.Context, tx sqldb.Tx, t ticket) (none, error) {
+				id := t.Ticket[len("t-"):]
+				if err := one(tx.ExecContext(ctx, "UPDATE tickets SET state = 'confirmed' WHERE id = ? AND state = 'pending'", id)); err != nil {
+					return none{}, err
+				}
+				return none{}, s.chaos(confirm.Command, id)
+			}),
+		}
+	default:
+		return []saga.Handler{
+			handle(s, authorize, "INSERT INTO holds VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1", func(ref) none { return none{} }),
+			handle(s, reverse, "DELETE FROM holds WHERE id = ?", func(ref) none { return none{} }),
+		}
+	}
+}
+
+// handle writes with query and then lets chaos decide: what was written must
+// not stay when that returns an error.
+func handle[Rep any](s *shop, ep saga.Endpoint[ref, Rep], query string, rep func(ref) Rep) saga.Handler {
+	return saga.Handle(ep, func(ctx context.Context, tx sqldb.Tx, r ref) (Rep, error) {
+		if query != "" {
+			if _, err := tx.ExecContext(ctx, query, r.Order); err != nil {
+				return rep(r), err
+			}
+		}
+		return rep(r), s.chaos(ep.Command, r.Order)
+	})
+}
+
+// place starts a saga in the transaction that writes its order.
+func (s *shop) place(id string) {
+	s.t.Helper()
+	db := s.db["order"]
+	err := db.Update(context.Background(), func(ctx context.Context, tx sqldb.Tx) error {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO orders VALUES (?, 'pending', '')", id); err != nil {
+			return err
+		}
+		_, err := s.create.Start(ctx, tx, id, order{ID: id})
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// status returns how the saga of an order stands.
+func (s *shop) status(id string) saga.Status {
+	s.t.Helper()
+	st, err := s.create.Find(context.Background(), s.db["order"], id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return st
+}
+
+// order returns an order's state, with the reason behind a slash if there is one.
+func (s *shop) order(id string) string {
+	s.t.Helper()
+	var state, reason string
+	if err := s.db["order"].QueryRowContext(context.Background(), "SELECT state, reason FROM orders WHERE id = ?", id).Scan(&state, &reason); err != nil {
+		s.t.Fatal(err)
+	}
+	if reason != "" {
+		state += "/" + reason
+	}
+	return state
+}
+
+func (s *shop) count(service, query string) (n int) {
+	s.t.Helper()
+	if err := s.db[service].QueryRowContext(context.Background(), query).Scan(&n); err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
+// patience is how long a test waits for what must happen.
+const patience = 60 * time.Second
+
+// until waits for ok to become true, looking at each commit of order.
+func (s *shop) until(what string, ok func() bool) {
+	s.t.Helper()
+	s.within(patience, what, ok)
+}
+
+func (s *shop) within(d time.Duration, what string, ok func() bool) bool {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	var seen uint64
+	for !ok() {
+		var err error
+		if seen, err = s.db["order"].AwaitCommit(ctx, seen); err != nil {
+			if d == patience {
+				s.t.Fatalf("not within %v: %s", d, what)
+			}
+			return false
+		}
+	}
+	return true
+}
+
+func (s *shop) running() int {
+	return s.count("order", "SELECT count(*) FROM saga_instance WHERE state NOT IN ('completed', 'rolled-back')")
+}
+
+// balance checks that each order is approved with all that belongs to it, or
+// rejected with nothing left.
+func (s *shop) balance(orders int) (approved, rejected int) {
+	s.t.Helper()
+	set := func(service, query string) map[string]string {
+		rows, err := s.db[service].QueryContext(context.Background(), query)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		defer rows.Close()
+		m := map[string]string{}
+		for rows.Next() {
+			var k, v string
+			if err := rows.Scan(&k, &v); err != nil {
+				s.t.Fatal(err)
+			}
+			m[k] = v
+		}
+		return m
+	}
+	tickets, holds := set("kitchen", "SELECT id, state FROM tickets"), set("accounting", "SELECT id, times FROM holds")
+	all := set("order", "SELECT id, state FROM orders")
+	if len(all) != orders {
+		s.t.Errorf("%d orders, want %d", len(all), orders)
+	}
+	for id, state := range all {
+		got := state + " ticket:" + tickets[id] + " holds:" + holds[id]
+		switch got {
+		case "approved ticket:confirmed holds:1":
+			approved++
+		case "rejected ticket: holds:":
+			rejected++
+		default:
+			s.t.Errorf("order %s: %s (saga %+v)", id, got, s.status(id))
+		}
+	}
+	return approved, rejected
+}
+
+// random fails attempts at random, each kind one time in n.
+func random(n int) chaos {
+	return func(command, _ string) error {
+		undo := command == cancelTicket.Command || command == reverse.Command || command == confirm.Command
+		switch rand.IntN(n) {
+		case 0:
+			return bus.ErrNotYet
+		case 1:
+			return errors.New("the disk is full")
+		case 2:
+			panic("a bug")
+		case 3:
+			if !undo {
+				return saga.Refuse("NO_WAY", command)
+			}
+		}
+		return nil
+	}
+}
