@@ -18,7 +18,12 @@ func (w *writer) connect(ctx context.Context) error {
 		return fmt.Errorf("sqldb: connect: %w", err)
 	}
 	w.conn = conn
-	w.cache.prepare = conn.PrepareContext
+	w.cache.prepare = func(ctx context.Context, query string) (*sql.Stmt, error) {
+		if err := checkWords(query); err != nil {
+			return nil, err
+		}
+		return conn.PrepareContext(ctx, query)
+	}
 	return nil
 }
 

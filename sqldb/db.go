@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"time"
 )
@@ -30,6 +31,9 @@ type Options struct {
 	// MaxWaiting is the highest number of callers that wait in Update; the
 	// next gets ErrBusy. Default: 10,000.
 	MaxWaiting int
+	// Logger is told the stack of a panic that continues in another goroutine.
+	// Default: slog.Default().
+	Logger *slog.Logger
 }
 
 func (o *Options) withDefaults() (Options, error) {
@@ -48,6 +52,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.MaxWaiting == 0 {
 		c.MaxWaiting = 10_000
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
 	}
 	return c, nil
 }

@@ -16,8 +16,8 @@
 //     returns nil only after a commit that survives power loss.
 //   - What a function wrote is undone when it returns an error, panics or ends
 //     its goroutine; functions that share its commit are not affected.
-//   - Callers that wait at the same time share one commit. Each function runs
-//     on its own caller's goroutine, so panics and traces are the caller's.
+//   - Callers that wait at the same time share one commit. A function may run on
+//     another goroutine while its caller waits; its panic is its caller's.
 //   - A context that ends while Update still waits means that the function did
 //     not run. Once it runs, statements are refused and never interrupted
 //     half way.

@@ -15,7 +15,7 @@ func Savepoint(ctx context.Context, tx Tx, f func(ctx context.Context) error) er
 		return err
 	}
 	if t, ok := tx.(*writeTx); ok {
-		if err := t.check(ctx, ""); err != nil {
+		if err := t.check(ctx); err != nil {
 			return err
 		}
 		control = t.control

@@ -3,7 +3,6 @@ package sqldb
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -79,13 +78,13 @@ type writeTx struct {
 }
 
 func (t *writeTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	if err := t.check(ctx, query); err != nil {
+	st, err := t.statement(ctx, query, args)
+	if err != nil {
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
 	var result sql.Result
-	var err error
-	if st := t.w.cache.get(ctx, query, args); st != nil {
+	if st != nil {
 		result, err = st.ExecContext(ctx, args...)
 	} else {
 		result, err = t.w.conn.ExecContext(ctx, query, args...)
@@ -95,15 +94,16 @@ func (t *writeTx) ExecContext(ctx context.Context, query string, args ...any) (s
 }
 
 func (t *writeTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if err := t.check(ctx, query); err != nil {
+	st, err := t.statement(ctx, query, args)
+	if err != nil {
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	rows, err := (*sql.Rows)(nil), errUnprepared
-	if st := t.w.cache.get(ctx, query, args); st != nil {
+	var rows *sql.Rows
+	if st != nil {
 		rows, err = st.QueryContext(ctx, args...)
 	}
-	if err == errUnprepared || isMisuse(err) {
+	if st == nil || isMisuse(err) {
 		rows, err = t.w.conn.QueryContext(ctx, query, args...)
 	}
 	t.w.note(err)
@@ -114,19 +114,31 @@ func (t *writeTx) QueryContext(ctx context.Context, query string, args ...any) (
 }
 
 func (t *writeTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if err := t.check(ctx, query); err != nil {
+	st, err := t.statement(ctx, query, args)
+	if err != nil {
 		return rowOf(err)
 	}
 	ctx = context.WithoutCancel(ctx)
 	var row *sql.Row
-	if st := t.w.cache.get(ctx, query, args); st != nil {
+	if st != nil {
 		row = st.QueryRowContext(ctx, args...)
 	}
-	if row == nil || isMisuse(row.Err()) {
+	if st == nil || isMisuse(row.Err()) {
 		row = t.w.conn.QueryRowContext(ctx, query, args...)
 	}
 	t.w.note(row.Err())
 	return row
+}
+
+// statement returns the prepared query, or nil if it must run unprepared.
+func (t *writeTx) statement(ctx context.Context, query string, args []any) (*sql.Stmt, error) {
+	if err := t.check(ctx); err != nil {
+		return nil, err
+	}
+	if st := t.w.cache.get(ctx, query, args); st != nil {
+		return st, nil
+	}
+	return nil, checkWords(query)
 }
 
 // end makes the Tx useless to those who kept it, and closes what they left open.
@@ -138,23 +150,25 @@ func (t *writeTx) end() {
 	t.rows = nil
 }
 
-func (t *writeTx) check(ctx context.Context, query string) error {
-	if t.ended.Load() {
+// check reports why no more statement can run.
+func (t *writeTx) check(ctx context.Context) error {
+	switch {
+	case t.ended.Load():
 		return sql.ErrTxDone
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if t.w.broken != nil {
-		return t.w.broken
-	}
+	return t.w.broken
+}
+
+// checkWords refuses what would end the transaction. What is in the writer's
+// cache has passed.
+func checkWords(query string) error {
 	if word := firstWord(query); transactionWords[word] {
 		return fmt.Errorf("sqldb: %s is not for the holder of a Tx: Update begins and ends the transaction", word)
 	}
 	return nil
 }
-
-var errUnprepared = errors.New("sqldb: not prepared")
 
 var transactionWords = map[string]bool{
 	"BEGIN": true, "COMMIT": true, "END": true, "ROLLBACK": true, "SAVEPOINT": true, "RELEASE": true,

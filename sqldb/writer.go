@@ -3,8 +3,9 @@ package sqldb
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,11 +19,12 @@ const (
 
 // writer lets callers write one behind the other on one connection. Whoever
 // finds it idle becomes the leader: it begins a transaction, runs its own
-// function, gives each caller that waits its turn, commits for all of them, and
+// function and those of the callers that wait, commits for all of them, and
 // makes the next waiting caller the leader.
 type writer struct {
 	db         *DB
 	pool       *sql.DB
+	log        *slog.Logger
 	maxWaiting int
 
 	mu      sync.Mutex
@@ -31,47 +33,52 @@ type writer struct {
 	idle    chan struct{} // closed when the last leader left after close
 	queue   []*waiter
 
-	// Used only by the leader or by the caller whose turn it is.
+	// Used by the leader only.
 	conn     *sql.Conn
 	cache    statements
 	controls map[string]*sql.Stmt // BEGIN and the like
 	broken   error                // the transaction at hand is lost
+	batch    []*waiter            // those whose writes stand in it
+	begun    time.Time
 }
 
-// waiter is a caller in the queue. Exactly one of leader and caller claims it:
-// the leader to give it a turn, the caller to give up.
+// waiter is a caller in the queue. It is claimed once: by the leader, or by the
+// caller, who gives up.
 type waiter struct {
+	ctx     context.Context
+	f       func(context.Context, Tx) error
 	claimed atomic.Bool
-	turn    chan turn  // from the leader, once
-	back    chan bool  // to the leader: the function ended, and its writes stand
-	result  chan error // from the leader: of the commit
-	err     error      // set before the turn leave
+	turn    chan turn // one, to the caller
+	err     error     // with answered
+	value   any       // with panicked
 }
 
+// turn tells a caller how to go on.
 type turn int
 
 const (
-	run turn = iota
-	lead
-	leave // with err
+	exited   turn = iota // its function ended the goroutine it ran on
+	panicked             // its function panicked with value
+	answered             // err is the answer
+	lead                 // it is the leader now
 )
 
 func newWriter(db *DB, pool *sql.DB, o Options) *writer {
-	return &writer{db: db, pool: pool, maxWaiting: o.MaxWaiting, idle: make(chan struct{})}
+	return &writer{db: db, pool: pool, log: o.Logger, maxWaiting: o.MaxWaiting, idle: make(chan struct{})}
 }
 
 func (w *writer) update(ctx context.Context, f func(context.Context, Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	me, err := w.enter()
+	me, err := w.enter(ctx, f)
 	if err != nil {
 		return err
 	}
 	if me == nil {
 		return w.lead(ctx, f)
 	}
-	t := run
+	var t turn
 	select {
 	case t = <-me.turn:
 	case <-ctx.Done():
@@ -81,19 +88,18 @@ func (w *writer) update(ctx context.Context, f func(context.Context, Tx) error) 
 		t = <-me.turn
 	}
 	switch t {
-	case leave:
-		return me.err
 	case lead:
 		return w.lead(ctx, f)
+	case panicked:
+		panic(me.value)
+	case exited:
+		runtime.Goexit()
 	}
-	if err := w.follow(ctx, me, f); err != nil {
-		return err
-	}
-	return <-me.result
+	return me.err
 }
 
 // enter returns nil if the caller is the leader now.
-func (w *writer) enter() (*waiter, error) {
+func (w *writer) enter(ctx context.Context, f func(context.Context, Tx) error) (*waiter, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -105,7 +111,7 @@ func (w *writer) enter() (*waiter, error) {
 	case len(w.queue) >= w.maxWaiting:
 		return nil, ErrBusy
 	}
-	me := &waiter{turn: make(chan turn, 1), back: make(chan bool, 1), result: make(chan error, 1)}
+	me := &waiter{ctx: ctx, f: f, turn: make(chan turn, 1)}
 	w.queue = append(w.queue, me)
 	return me, nil
 }
@@ -154,9 +160,13 @@ func (w *writer) dismiss(err error) {
 
 func (w *writer) dismissLocked(err error) {
 	for next := w.popLocked(); next != nil; next = w.popLocked() {
-		next.err = err
-		next.turn <- leave
+		next.answer(err)
 	}
+}
+
+func (me *waiter) answer(err error) {
+	me.err = err
+	me.turn <- answered
 }
 
 // lead runs f and the functions of those who wait in one transaction.
@@ -177,44 +187,86 @@ func (w *writer) lead(ctx context.Context, f func(context.Context, Tx) error) er
 	if err := w.call(ctx, f); err != nil {
 		return err
 	}
-	var batch []*waiter
-	start := time.Now()
-	for w.broken == nil && len(batch) < maxBatch && time.Since(start) < maxBatchTime {
-		next := w.pop()
-		if next == nil {
-			break
-		}
-		next.turn <- run
-		if <-next.back {
-			batch = append(batch, next)
-		}
-	}
+	w.runFollowers()
+	// Callers that the last commit released may be about to come back: sharing
+	// one more commit with them is cheaper than waiting for the disk twice.
+	runtime.Gosched()
+	w.runFollowers()
 	err := w.commit()
 	committed = err == nil
-	for _, b := range batch {
-		b.result <- err
+	for i, b := range w.batch {
+		b.answer(err)
+		w.batch[i] = nil
 	}
+	w.batch = w.batch[:0]
 	return err
 }
 
-// follow runs f inside the leader's transaction, in a savepoint of its own.
-func (w *writer) follow(ctx context.Context, me *waiter, f func(context.Context, Tx) error) (err error) {
-	stands, set := false, false
+// runFollowers runs the functions of those who wait, until nobody does or the
+// batch is full. They run one behind the other on one goroutine that is not the
+// leader's, because a function can end the goroutine it is on (as t.FailNow
+// does), which its caller then does too.
+func (w *writer) runFollowers() {
+	for next := w.nextFollower(); next != nil; {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for next != nil {
+				me := next
+				next = nil // if the goroutine ends here, the next one asks anew
+				w.follow(me)
+				next = w.nextFollower()
+			}
+		}()
+		<-done
+		if next == nil {
+			next = w.nextFollower()
+		}
+	}
+}
+
+func (w *writer) nextFollower() *waiter {
+	if w.broken != nil || len(w.batch) >= maxBatch || time.Since(w.begun) >= maxBatchTime {
+		return nil
+	}
+	return w.pop()
+}
+
+// follow runs the function of a waiter inside the leader's transaction, in a
+// savepoint of its own. Whose writes stand is answered after the commit.
+func (w *writer) follow(me *waiter) {
+	outcome, set := exited, false
 	defer func() {
-		if set && !stands { // f failed, panicked, or ended the goroutine
+		if outcome == exited {
+			if me.value = recover(); me.value != nil {
+				outcome = panicked
+				w.log.Error("sqldb: panic in Update, passed on to its caller", "panic", me.value, "stack", string(debug.Stack()))
+			}
+		}
+		if set {
 			w.undo()
 		}
-		me.back <- stands
+		if set || outcome != answered || me.err != nil {
+			me.turn <- outcome
+			return
+		}
+		w.batch = append(w.batch, me)
 	}()
-	if err := ctx.Err(); err != nil {
+	me.err = w.inSavepoint(me, &set)
+	outcome = answered
+}
+
+// inSavepoint leaves set true if there is a savepoint to undo.
+func (w *writer) inSavepoint(me *waiter, set *bool) error {
+	if err := me.ctx.Err(); err != nil {
 		return err
 	}
 	if err := w.do("SAVEPOINT follower"); err != nil {
 		w.broken = err
 		return err
 	}
-	set = true
-	if err := w.call(ctx, f); err != nil {
+	*set = true
+	if err := w.call(me.ctx, me.f); err != nil {
 		return err
 	}
 	if w.broken != nil {
@@ -224,7 +276,7 @@ func (w *writer) follow(ctx context.Context, me *waiter, f func(context.Context,
 		w.broken = err
 		return err
 	}
-	stands = true
+	*set = false
 	return nil
 }
 
@@ -233,75 +285,6 @@ func (w *writer) call(ctx context.Context, f func(context.Context, Tx) error) er
 	tx := &writeTx{w: w}
 	defer tx.end()
 	return f(context.WithValue(ctx, updating{}, w.db), tx)
-}
-
-func (w *writer) undo() {
-	if w.broken != nil {
-		return
-	}
-	if err := errors.Join(w.do("ROLLBACK TO follower"), w.do("RELEASE follower")); err != nil {
-		w.broken = err
-	}
-}
-
-func (w *writer) begin(ctx context.Context) error {
-	w.broken = nil
-	if w.cache.full() {
-		w.cache.clear()
-	}
-	if err := w.connect(ctx); err != nil {
-		return err
-	}
-	st, err := w.control("BEGIN IMMEDIATE")
-	if err != nil {
-		return err
-	}
-	if _, err := st.ExecContext(ctx); err != nil {
-		// Interrupted as it took effect, it may have begun.
-		w.rollback()
-		return fmt.Errorf("sqldb: begin: %w", err)
-	}
-	return nil
-}
-
-func (w *writer) commit() error {
-	if w.broken != nil {
-		return fmt.Errorf("sqldb: the transaction was rolled back: %w", w.broken)
-	}
-	if err := w.do("COMMIT"); err != nil {
-		return fmt.Errorf("sqldb: commit: %w", err)
-	}
-	w.db.commits.add()
-	return nil
-}
-
-// rollback ends the transaction if there is one, or else the connection.
-func (w *writer) rollback() {
-	if w.conn == nil {
-		return
-	}
-	w.do("ROLLBACK") // fails if SQLite rolled back already
-	if w.do("BEGIN") == nil && w.do("ROLLBACK") == nil {
-		return // not inside a transaction any more
-	}
-	w.disconnect()
-}
-
-// do runs a statement that controls the transaction.
-func (w *writer) do(query string) error {
-	st, err := w.control(query)
-	if err != nil {
-		return err
-	}
-	_, err = st.ExecContext(context.Background())
-	return err
-}
-
-// note remembers that err cost the transaction.
-func (w *writer) note(err error) {
-	if err != nil && w.broken == nil && rollsBack(err) {
-		w.broken = err
-	}
 }
 
 // close refuses further callers and waits for the leader; false if it was
