@@ -18,6 +18,8 @@
 //   - Tokens, headers and key sets are bounded in size; an error never contains any part of a token.
 //   - New keys are picked up by the first token that names one. However many tokens name unknown keys, that
 //     costs one fetch in 10 s; and concurrent callers share each fetch.
+//   - A token verified once is known again at the price of a hash, until it expires or the keys are fetched
+//     anew; at most 4,096 are remembered.
 //   - While the issuer is away, the keys known before serve for up to a day.
 //
 // A Verifier may be used by many goroutines. It fetches when a token asks for it and owns no goroutine

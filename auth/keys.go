@@ -40,6 +40,7 @@ type keySource struct {
 
 	mu      sync.Mutex
 	keys    []publicKey // nil until the first fetch succeeded
+	version uint64      // of keys: grows with each fetch
 	fetched time.Time   // when it did last
 	expires time.Time   // when they should be fetched again
 	failed  time.Time   // the last fetch, if it failed
@@ -79,52 +80,69 @@ func newKeySource(o *Options) (*keySource, error) {
 	return s, nil
 }
 
-// find returns the keys that may have signed a token with this kid and alg, at least one unless it fails.
-func (s *keySource) find(ctx context.Context, kid string, alg jose.SignatureAlgorithm) ([]any, error) {
+// current returns the version of the keys, having a fetch begin if they are due, and 0 if there are none.
+func (s *keySource) current() uint64 {
 	s.mu.Lock()
-	now := time.Now()
+	defer s.mu.Unlock()
+	s.age(time.Now())
+	if s.keys == nil {
+		return 0
+	}
+	return s.version
+}
+
+// age needs s.mu. It drops keys that are too old and has those that are due fetched, while they serve on.
+func (s *keySource) age(now time.Time) {
 	if s.keys != nil && now.Sub(s.fetched) > maxStale {
 		s.keys = nil
 	}
-	found := s.match(kid, alg)
-	var wait chan struct{}
-	switch {
-	case s.keys == nil && now.Sub(s.failed) >= coldCooldown:
-		wait = s.fetch()
-	case s.keys == nil:
-		wait = s.flight
-	case len(found) == 0 && now.Sub(s.unknown) >= fetchCooldown:
-		s.unknown = now
-		wait = s.fetch()
-	case len(found) == 0:
-		wait = s.flight
-	case now.After(s.expires) && now.Sub(s.failed) >= fetchCooldown:
-		s.fetch() // these keys will do meanwhile
+	if s.keys != nil && now.After(s.expires) && now.Sub(s.failed) >= fetchCooldown {
+		s.fetch()
 	}
-	s.mu.Unlock()
-	if wait != nil {
+}
+
+// find returns the keys that may have signed a token with this kid and alg, at least one unless it fails, and
+// their version.
+func (s *keySource) find(ctx context.Context, kid string, alg jose.SignatureAlgorithm) ([]any, uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.age(time.Now())
+	found := s.match(kid, alg)
+	if wait := s.missing(len(found) > 0, time.Now()); wait != nil {
+		s.mu.Unlock()
+		var err error
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			err = ctx.Err()
 		}
 		s.mu.Lock()
+		if err != nil {
+			return nil, 0, err
+		}
 		found = s.match(kid, alg)
-		s.mu.Unlock()
 	}
 	switch {
 	case len(found) > 0:
-		return found, nil
-	case s.empty():
-		return nil, ErrKeysUnavailable
+		return found, s.version, nil
+	case s.keys == nil:
+		return nil, 0, ErrKeysUnavailable
 	}
-	return nil, invalid("the issuer has no such key")
+	return nil, 0, invalid("the issuer has no such key")
 }
 
-func (s *keySource) empty() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.keys == nil
+// missing needs s.mu. It returns the fetch to wait for, if any, because the key sought is not there.
+func (s *keySource) missing(found bool, now time.Time) chan struct{} {
+	switch {
+	case found:
+		return nil
+	case s.keys == nil && now.Sub(s.failed) >= coldCooldown:
+		return s.fetch()
+	case s.keys != nil && now.Sub(s.unknown) >= fetchCooldown:
+		s.unknown = now
+		return s.fetch()
+	}
+	return s.flight
 }
 
 // match needs s.mu. A token without a kid fits a set with one key of its algorithm.
@@ -163,6 +181,7 @@ func (s *keySource) fetch() chan struct{} {
 		}
 		s.keys, s.fetched, s.failed = keys, time.Now(), time.Time{}
 		s.expires = s.fetched.Add(ttl)
+		s.version++
 	}()
 	return done
 }

@@ -188,6 +188,37 @@ func TestKeys(t *testing.T) {
 				wantFetches(t, o, before+1)
 			}
 		}},
+		{"a token verified before is refused once its key is gone or its time is over", func(t *testing.T, o *origin, v *auth.Verifier) {
+			withdrawn, short := o.token(), must(o.issuer.Token("ann", time.Minute))
+			for range 2 {
+				for _, token := range []string{withdrawn, short} {
+					if _, err := v.Verify(t.Context(), token); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			time.Sleep(time.Minute + 10*time.Second)
+			if _, err := v.Verify(t.Context(), short); !errors.Is(err, auth.ErrExpired) {
+				t.Fatal(err)
+			}
+			_ = o.issuer.Rotate()
+			time.Sleep(5 * time.Minute)
+			_, _ = v.Verify(t.Context(), withdrawn) // the keys are due: this has them fetched
+			synctest.Wait()
+			if _, err := v.Verify(t.Context(), withdrawn); !errors.Is(err, auth.ErrInvalid) {
+				t.Fatal(err)
+			}
+		}},
+		{"a Principal is the caller's own", func(t *testing.T, o *origin, v *auth.Verifier) {
+			token := must(o.issuer.Token("ann", time.Hour, "consumer"))
+			for range 3 {
+				p, err := v.Verify(t.Context(), token)
+				if err != nil || !p.Has("consumer") {
+					t.Fatal(p, err)
+				}
+				p.Roles[0] = "admin"
+			}
+		}},
 		{"one key that is not understood does not spoil the others", func(t *testing.T, o *origin, v *auth.Verifier) {
 			set := bytes.Replace(must(o.issuer.JWKS()), []byte(`[`), []byte(`[{"kty":"new"},17,`), 1)
 			o.body.Store(&set)

@@ -2,11 +2,13 @@ package auth
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -37,6 +39,7 @@ type Verifier struct {
 	issuer, audience string
 	leeway           time.Duration
 	keys             *keySource
+	cache            cache
 }
 
 // NewVerifier checks o and fetches nothing yet.
@@ -79,28 +82,47 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Principal, error) {
 	if raw == "" {
 		return Principal{}, ErrNoToken
 	}
+	if len(raw) > maxToken {
+		return Principal{}, invalid("it is longer than 8 KiB")
+	}
+	sum := sha256.Sum256([]byte(raw))
+	t, ok := v.cache.get(sum, v.keys.current())
+	if !ok {
+		var generation uint64
+		var err error
+		if t, generation, err = v.verify(ctx, raw); err != nil {
+			return Principal{}, err
+		}
+		v.cache.put(sum, generation, t)
+	}
+	if !t.expires.After(time.Now().Add(-v.leeway)) {
+		return Principal{}, ErrExpired
+	}
+	t.p.Roles = slices.Clone(t.p.Roles)
+	return t.p, nil
+}
+
+func (v *Verifier) verify(ctx context.Context, raw string) (verified, uint64, error) {
 	sig, err := parse(raw)
 	if err != nil {
-		return Principal{}, err
+		return verified{}, 0, err
 	}
 	h := sig.Signatures[0].Protected
-	keys, err := v.keys.find(ctx, h.KeyID, jose.SignatureAlgorithm(h.Algorithm))
+	keys, generation, err := v.keys.find(ctx, h.KeyID, jose.SignatureAlgorithm(h.Algorithm))
 	if err != nil {
-		return Principal{}, err
+		return verified{}, 0, err
 	}
 	for _, k := range keys {
 		if payload, err := sig.Verify(k); err == nil {
-			return v.check(payload)
+			t, err := v.check(payload)
+			return t, generation, err
 		}
 	}
-	return Principal{}, invalid("its signature does not match")
+	return verified{}, 0, invalid("its signature does not match")
 }
 
 // parse accepts the canonical compact form only: a second spelling of a token would get around lists and caches.
 func parse(raw string) (*jose.JSONWebSignature, error) {
-	if len(raw) > maxToken {
-		return nil, invalid("it is longer than 8 KiB")
-	}
 	if strings.Count(raw, ".") != 2 {
 		return nil, invalid("it is not three parts with dots between")
 	}
@@ -142,32 +164,30 @@ type claims struct {
 	Roles []string `json:"roles"`
 }
 
-func (v *Verifier) check(payload []byte) (Principal, error) {
+func (v *Verifier) check(payload []byte) (verified, error) {
 	var c claims
 	if err := json.Unmarshal(payload, &c); err != nil { // this fork of encoding/json refuses duplicate names
-		return Principal{}, invalid("its claims cannot be read")
+		return verified{}, invalid("its claims cannot be read")
 	}
 	if c.Role != "" {
 		c.Roles = append(c.Roles, c.Role)
 	}
-	latest, earliest := time.Now().Add(v.leeway), time.Now().Add(-v.leeway)
+	latest := time.Now().Add(v.leeway)
 	switch {
 	case c.Issuer != v.issuer:
-		return Principal{}, invalid("another issuer made it")
+		return verified{}, invalid("another issuer made it")
 	case !c.Audience.Contains(v.audience):
-		return Principal{}, invalid("it is meant for another audience")
+		return verified{}, invalid("it is meant for another audience")
 	case !plain(c.Subject):
-		return Principal{}, invalid("it has no subject, or one that is no plain text of up to 256 bytes")
+		return verified{}, invalid("it has no subject, or one that is no plain text of up to 256 bytes")
 	case len(c.Roles) > maxRoles:
-		return Principal{}, invalid("it has more than 64 roles")
+		return verified{}, invalid("it has more than 64 roles")
 	case c.Expiry == nil || *c.Expiry > lastExpiry:
-		return Principal{}, invalid("it does not say when it expires")
+		return verified{}, invalid("it does not say when it expires")
 	case after(c.NotBefore, latest) || after(c.IssuedAt, latest):
-		return Principal{}, invalid("it is not valid yet")
-	case !c.Expiry.Time().After(earliest):
-		return Principal{}, ErrExpired
+		return verified{}, invalid("it is not valid yet")
 	}
-	return Principal{Subject: c.Subject, Roles: c.Roles}, nil
+	return verified{Principal{Subject: c.Subject, Roles: c.Roles}, c.Expiry.Time()}, nil
 }
 
 func after(d *jwt.NumericDate, t time.Time) bool {

@@ -304,12 +304,22 @@ func FuzzVerify(f *testing.F) {
 
 func BenchmarkVerify(b *testing.B) {
 	issuer := newIssuer(b)
-	v := serve(b, issuer)
-	raw := must(issuer.Token("ann", time.Hour, "consumer"))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := v.Verify(b.Context(), raw); err != nil {
-			b.Fatal(err)
-		}
+	for _, bb := range []struct {
+		name   string
+		tokens int
+	}{{"the same token", 1}, {"ever new tokens", 20_000}} {
+		b.Run(bb.name, func(b *testing.B) {
+			v := serve(b, issuer)
+			raw := make([]string, bb.tokens)
+			for i := range raw {
+				raw[i] = must(issuer.Token(fmt.Sprint("ann-", i), time.Hour, "consumer"))
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, err := v.Verify(b.Context(), raw[i%len(raw)]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
