@@ -24,7 +24,7 @@ var propagator = propagation.TraceContext{}
 
 // interceptors are the part of the client's chain that both bindings share.
 func (o CallOptions) interceptors(binding string) []connect.ClientInterceptor {
-	return []connect.ClientInterceptor{o.trace(binding), o.deadline, o.rehydrate}
+	return []connect.ClientInterceptor{o.trace(binding), o.meta, o.consistency, o.deadline, o.rehydrate}
 }
 
 // deadline gives a unary call without one a deadline.

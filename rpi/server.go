@@ -42,7 +42,7 @@ func NewServer(o *ServerOptions) *connect.Server {
 	if opts.MaxDeadline <= 0 {
 		opts.MaxDeadline = 30 * time.Second
 	}
-	return connect.NewServer(opts.traceServer, opts.observe, opts.recover, opts.clamp, opts.mapErrors)
+	return connect.NewServer(opts.traceServer, opts.observe, opts.recover, opts.attempt, opts.metaServer, opts.consistencyServer, opts.clamp, opts.mapErrors)
 }
 
 // Handler serves s over HTTP: Connect, gRPC and gRPC-Web, binary and JSON.

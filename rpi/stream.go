@@ -33,10 +33,12 @@ func (c chain) NewClientStream(ctx context.Context, spec connect.Spec) (connect.
 // error other than io.EOF, on the end of the stream, or on Close.
 type watched struct {
 	connect.ClientStream
-	mapErr func(error) error // nil: as it is
-	unary  bool
-	once   sync.Once
-	onEnd  func(error)
+	mapErr  func(error) error // nil: as it is
+	unary   bool
+	once    sync.Once
+	onEnd   func(error)
+	first   sync.Once
+	onFirst func() // at the first message received
 }
 
 func (w *watched) end(err error) {
@@ -65,6 +67,9 @@ func (w *watched) Send(msg any) error { return w.see(w.ClientStream.Send(msg)) }
 
 func (w *watched) Receive(msg any) error {
 	err := w.ClientStream.Receive(msg)
+	if err == nil && w.onFirst != nil {
+		w.first.Do(w.onFirst)
+	}
 	if (err == nil && w.unary) || errors.Is(err, io.EOF) {
 		w.end(nil)
 	}

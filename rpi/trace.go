@@ -34,7 +34,7 @@ func (o CallOptions) trace(binding string) connect.ClientInterceptor {
 	tracer := tracerOr(o.Tracer)
 	return func(next connect.ClientFunc) connect.ClientFunc {
 		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
-			ctx, span := tracer.Start(ctx, spanName(spec), trace.WithSpanKind(trace.SpanKindClient),
+			ctx, span := tracer.Start(traceOfMeta(ctx), spanName(spec), trace.WithSpanKind(trace.SpanKindClient),
 				trace.WithAttributes(spanAttributes(spec, binding)...))
 			if info, ok := connect.CallInfoForClientContext(ctx); ok {
 				propagator.Inject(ctx, carrier{info.RequestHeader()})

@@ -14,16 +14,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"connectrpc.com/connect/v2"
 	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/cleave-go/cleave/bus"
-	"github.com/cleave-go/cleave/bus/membus"
 	"github.com/cleave-go/cleave/discovery"
-	"github.com/cleave-go/cleave/rpi"
 )
 
 // Options give Run what it does not find in the environment. Nil means the
@@ -58,12 +55,16 @@ type process struct {
 	meter    metric.Meter
 	bus      bus.Bus
 	resolver discovery.Resolver
+	registry *discovery.Client // nil: none
 
 	hosts     []*Host
 	composed  chan struct{} // closed when all hosts are known
 	state     atomic.Int32
 	listeners []*listener
 	closers   []func() error // in order of opening
+
+	leave      context.CancelFunc // the registry; nil: not in it
+	registered sync.WaitGroup
 
 	work     context.Context // of workers
 	stopWork context.CancelFunc
@@ -149,7 +150,7 @@ func lookup(environ []string) func(string) string {
 
 // compose connects what the services share, then has each register.
 func (p *process) compose(ctx context.Context, chosen []Named) error {
-	if err := p.connect(ctx); err != nil {
+	if err := p.connect(ctx, chosen); err != nil {
 		return err
 	}
 	for _, n := range chosen {
@@ -174,40 +175,6 @@ func (p *process) construct(ctx context.Context, h *Host, create Service) (err e
 	return create(ctx, h)
 }
 
-// connect makes the bus and the resolver that the environment names.
-func (p *process) connect(context.Context) error {
-	if p.bus == nil {
-		p.bus = membus.New()
-	}
-	if p.resolver == nil {
-		p.resolver = discovery.Static(p.staticAddrs())
-	}
-	return nil
-}
-
-// staticAddrs are the addresses of CLEAVE_ADDR_*, under either spelling of
-// names with a dash.
-func (p *process) staticAddrs() map[string][]string {
-	addrs := map[string][]string{}
-	for name, list := range p.settings.addrs {
-		lower := strings.ToLower(name)
-		addrs[lower] = list
-		addrs[strings.ReplaceAll(lower, "_", "-")] = list
-	}
-	return addrs
-}
-
-// transport decides where a service is: here, or wherever the resolver says.
-func (p *process) transport(from *Host, name string) (connect.Transport, error) {
-	call := rpi.CallOptions{Errors: from.errors, Tracer: p.tracer}
-	for _, h := range p.hosts {
-		if h.name == name {
-			return rpi.Local(h.server, &rpi.LocalOptions{Call: call}), nil
-		}
-	}
-	return nil, connect.NewError(connect.CodeUnavailable, name+" does not run in this process")
-}
-
 // serve runs the composed process until ctx ends or something fails.
 func (p *process) serve(ctx context.Context) error {
 	if err := p.listen(); err != nil {
@@ -227,7 +194,11 @@ func (p *process) serve(ctx context.Context) error {
 		}
 	}
 	if p.awaitReady(ctx) {
-		p.announce(admin.addr())
+		if rerr := p.register(admin.addr()); rerr != nil {
+			p.fail(rerr)
+		} else {
+			p.announce(admin.addr())
+		}
 		select {
 		case <-ctx.Done():
 		case err = <-p.failed:
@@ -252,12 +223,17 @@ func (p *process) spawn(name string, f func(context.Context) error) {
 		if err == nil {
 			return // done early: it had nothing more to do
 		}
-		select {
-		case p.failed <- fmt.Errorf("%s: %w", name, err):
-		default:
-			p.logger.Error("worker failed too", "worker", name, "error", err)
-		}
+		p.fail(fmt.Errorf("%s: %w", name, err))
 	})
+}
+
+// fail has the process stop because of err.
+func (p *process) fail(err error) {
+	select {
+	case p.failed <- err:
+	default:
+		p.logger.Error("something failed too", "error", err)
+	}
 }
 
 // awaitReady asks every check until it passes; false if the process ends
@@ -316,7 +292,8 @@ func (p *process) announce(admin string) {
 	}
 }
 
-// stop ends the process in order: calls, workers; databases are closed after.
+// stop ends the process in order: registry, calls, workers; databases are
+// closed after.
 func (p *process) stop(admin *adminServer) error {
 	begin := time.Now()
 	p.state.Store(draining)
@@ -324,6 +301,7 @@ func (p *process) stop(admin *adminServer) error {
 		p.logger.Warn("cannot report stopping", "error", err)
 	}
 	p.logger.Info("stopping")
+	p.unregister()
 	errs := p.drain()
 	p.stopWork()
 	if !within(p.options.Grace, p.running.Wait) {

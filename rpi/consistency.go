@@ -1,0 +1,150 @@
+package rpi
+
+import (
+	"context"
+	"sync"
+
+	"connectrpc.com/connect/v2"
+
+	"github.com/cleave-go/cleave/event"
+)
+
+// ConsistencyHeader carries a consistency token: in a request what the answer
+// must include, in a response what the call has caused.
+const ConsistencyHeader = "Cleave-Consistency"
+
+// Consistency collects what the calls of one request have caused. It is safe
+// for concurrent use.
+type Consistency struct {
+	mu       sync.Mutex
+	required event.Token
+	caused   event.Token
+}
+
+// Token returns what was required at first and everything caused since.
+func (c *Consistency) Token() event.Token {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.required.Merge(c.caused)
+}
+
+// Caused returns what was caused since the beginning.
+func (c *Consistency) Caused() event.Token {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.caused
+}
+
+func (c *Consistency) add(t event.Token) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.caused = c.caused.Merge(t)
+}
+
+type consistencyKey struct{}
+
+// WithConsistency returns a context whose calls ask for answers that include
+// t, and the collector of what they cause, which later calls ask for too.
+// Servers have done this for their handlers.
+func WithConsistency(ctx context.Context, t event.Token) (context.Context, *Consistency) {
+	c := &Consistency{required: t}
+	return context.WithValue(ctx, consistencyKey{}, c), c
+}
+
+func consistencyOf(ctx context.Context) *Consistency {
+	c, _ := ctx.Value(consistencyKey{}).(*Consistency)
+	return c
+}
+
+// Required returns what an answer to the request must include, the zero Token
+// for nothing.
+func Required(ctx context.Context) event.Token {
+	if c := consistencyOf(ctx); c != nil {
+		return c.Token()
+	}
+	return event.Token{}
+}
+
+// Committed tells the caller of the request that it has caused source's
+// records up to pos. Outside a request it does nothing.
+func Committed(ctx context.Context, source, epoch string, pos event.Position) {
+	if c := consistencyOf(ctx); c != nil {
+		c.add(event.Token{}.With(source, epoch, pos))
+	}
+}
+
+// consistency sends what is required and collects what was caused.
+func (o CallOptions) consistency(next connect.ClientFunc) connect.ClientFunc {
+	return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+		c := consistencyOf(ctx)
+		info, ok := connect.CallInfoForClientContext(ctx)
+		if c == nil || !ok {
+			return next(ctx, spec)
+		}
+		if t := c.Token(); !t.IsZero() {
+			info.RequestHeader().Set(ConsistencyHeader, t.String())
+		}
+		stream, err := next(ctx, spec)
+		if err != nil {
+			return nil, err
+		}
+		return &watched{ClientStream: stream, unary: spec.StreamType == connect.StreamTypeUnary, onEnd: func(error) {
+			// A token that does not parse is a server's mistake: not worth the answer.
+			if t, err := event.ParseToken(info.ResponseHeader().Get(ConsistencyHeader)); err == nil {
+				c.add(t)
+			}
+		}}, nil
+	}
+}
+
+// consistencyServer gives handlers what is required and callers what was
+// caused.
+func (o ServerOptions) consistencyServer(next connect.ServerFunc) connect.ServerFunc {
+	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
+		info, ok := connect.CallInfoForServerContext(ctx)
+		if !ok {
+			return next(ctx, spec, stream)
+		}
+		var required event.Token
+		if text := info.RequestHeader().Get(ConsistencyHeader); text != "" {
+			t, err := event.ParseToken(text)
+			if err != nil {
+				return InvalidField(ConsistencyHeader, err.Error())
+			}
+			required = t
+		}
+		ctx, c := WithConsistency(ctx, required)
+		answer := &consistentStream{ServerStream: stream, c: c, header: info.ResponseHeader()}
+		err := next(ctx, spec, answer)
+		answer.tell()
+		return err
+	}
+}
+
+// consistentStream puts the token into the header before it is sent.
+type consistentStream struct {
+	connect.ServerStream
+	c      *Consistency
+	header *connect.Header
+	told   bool
+}
+
+func (s *consistentStream) tell() {
+	if s.told {
+		return
+	}
+	s.told = true
+	if t := s.c.Caused(); !t.IsZero() {
+		s.header.Set(ConsistencyHeader, t.String())
+	}
+}
+
+func (s *consistentStream) SendHeaders() error {
+	s.tell()
+	return s.ServerStream.SendHeaders()
+}
+
+func (s *consistentStream) Send(msg any) error {
+	s.tell()
+	return s.ServerStream.Send(msg)
+}

@@ -1,0 +1,84 @@
+package rpi
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/cleave-go/cleave/breaker"
+	"github.com/cleave-go/cleave/discovery"
+)
+
+// ReasonBreakerOpen is the reason of a call that was refused because the
+// service it goes to is down. It has reached nobody.
+const ReasonBreakerOpen = "BREAKER_OPEN"
+
+// Classify says what a call's end tells a breaker. That the service cannot be
+// reached or does not answer in time is a failure; an answer is none, whatever
+// it says: one caller's bad requests must not cut off the others.
+func Classify(ctx context.Context, err error) breaker.Outcome {
+	if err == nil {
+		return breaker.Success
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return breaker.Ignored
+	}
+	switch connect.CodeOf(err) {
+	case connect.CodeUnavailable, connect.CodeDeadlineExceeded:
+		return breaker.Failure
+	case connect.CodeCanceled:
+		return breaker.Ignored
+	}
+	return breaker.Success
+}
+
+// newBreaker returns the breaker of one service. It judges early: a caller
+// that asks five times in ten seconds should not wait for a dead service the
+// twentieth time.
+func newBreaker(service string, onEvent func(breaker.Event)) *breaker.Breaker {
+	b, err := breaker.New(service, &breaker.Options{
+		MinCalls: 5, Probes: 2, Classify: Classify, OnEvent: onEvent,
+		OpenFor: func(opening int) time.Duration { return time.Second << min(opening-1, 4) },
+	})
+	if err != nil {
+		panic(err) // constants are out of range
+	}
+	return b
+}
+
+// refused is what a caller sees of an open breaker.
+func refused(service string, err error) error {
+	e := connect.NewError(connect.CodeUnavailable, service+": "+err.Error()).WithCause(err)
+	if open, ok := errors.AsType[*breaker.OpenError](err); ok && open.RetryAfter() > 0 {
+		e = withDetail(e, &errdetails.RetryInfo{RetryDelay: durationpb.New(open.RetryAfter())})
+	}
+	return withInfo(e, ReasonBreakerOpen, nil)
+}
+
+// unsent reports whether err proves that no server has seen the request: the
+// connection was never made.
+func unsent(err error) bool {
+	if errors.Is(err, discovery.ErrNoInstance) {
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+// unwell returns err if it says that the instance is not well, nil if it is an
+// answer.
+func unwell(err error) error {
+	if err == nil {
+		return nil
+	}
+	switch connect.CodeOf(err) {
+	case connect.CodeUnavailable, connect.CodeDeadlineExceeded, connect.CodeCanceled:
+		return err
+	}
+	return nil
+}
