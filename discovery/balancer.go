@@ -180,6 +180,10 @@ func (b *Balancer) eject(p *peer, now time.Time) {
 // charge among equals, so that shares follow the weights.
 const better = 1.5
 
+// jitter is added to every measured cost: differences of a few milliseconds come from the scheduler more
+// often than from the instance, and must not outweigh an even distribution.
+const jitter = float64(5 * time.Millisecond)
+
 func (b *Balancer) choose(now time.Time, skip []string) *peer {
 	field := b.field(now, skip, false)
 	if len(field) == 0 {
@@ -212,7 +216,7 @@ func (b *Balancer) choose(now time.Time, skip []string) *peer {
 			cost = average
 		}
 		relative := c.weight * float64(len(field)) / total
-		return cost * (float64(c.peer.inflight)/relative + 1)
+		return (cost + jitter) * (float64(c.peer.inflight)/relative + 1)
 	}
 	i := b.draw(field, total)
 	first := field[i]

@@ -262,7 +262,7 @@ func TestConnectionsAreSpreadOverTheInstances(t *testing.T) {
 		got[ask(t, dial(t, addr))]++
 	}
 	for _, in := range all {
-		if n := got[in.ID]; n < 25 || n > 85 {
+		if n := got[in.ID]; n < 20 || n > 90 {
 			t.Errorf("%s holds %d of 200 connections, want about 50 (all: %v)", in.ID, n, got)
 		}
 	}
