@@ -24,7 +24,7 @@ var propagator = propagation.TraceContext{}
 
 // interceptors are the part of the client's chain that both bindings share.
 func (o CallOptions) interceptors(binding string) []connect.ClientInterceptor {
-	return []connect.ClientInterceptor{o.trace(binding), o.meta, o.consistency, o.deadline, o.rehydrate}
+	return []connect.ClientInterceptor{o.trace(binding), o.forward, o.meta, o.consistency, o.deadline, o.rehydrate}
 }
 
 // deadline gives a unary call without one a deadline.
@@ -49,15 +49,13 @@ func (o CallOptions) deadline(next connect.ClientFunc) connect.ClientFunc {
 
 // rehydrate makes declared errors recognizable by errors.Is.
 func (o CallOptions) rehydrate(next connect.ClientFunc) connect.ClientFunc {
-	if o.Errors == nil {
-		return next
-	}
+	known := func(err error) error { return builtin.fromWire(o.Errors.fromWire(err)) }
 	return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
 		stream, err := next(ctx, spec)
 		if err != nil {
-			return nil, o.Errors.fromWire(err)
+			return nil, known(err)
 		}
-		return &watched{ClientStream: stream, mapErr: o.Errors.fromWire}, nil
+		return &watched{ClientStream: stream, mapErr: known}, nil
 	}
 }
 

@@ -14,15 +14,18 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/cleave-go/cleave/auth"
 )
 
 // ServerOptions tune NewServer. Nil means the defaults.
 type ServerOptions struct {
-	Errors      *ErrorSet     // domain errors that callers may see. Default: none
-	Logger      *slog.Logger  // Default: slog.Default()
-	Tracer      trace.Tracer  // Default: none
-	Meter       metric.Meter  // Default: none
-	MaxDeadline time.Duration // longest a unary call may take, whatever its caller allows. Default: 30 s
+	Errors      *ErrorSet      // domain errors that callers may see. Default: none
+	Verifier    *auth.Verifier // of callers' tokens. Default: none is read, every caller is anonymous
+	Logger      *slog.Logger   // Default: slog.Default()
+	Tracer      trace.Tracer   // Default: none
+	Meter       metric.Meter   // Default: none
+	MaxDeadline time.Duration  // longest a unary call may take, whatever its caller allows. Default: 30 s
 }
 
 // NewServer returns a server whose every method runs behind the chain that the
@@ -42,7 +45,7 @@ func NewServer(o *ServerOptions) *connect.Server {
 	if opts.MaxDeadline <= 0 {
 		opts.MaxDeadline = 30 * time.Second
 	}
-	return connect.NewServer(opts.traceServer, opts.observe, opts.recover, opts.attempt, opts.metaServer, opts.consistencyServer, opts.clamp, opts.mapErrors)
+	return connect.NewServer(opts.traceServer, opts.observe, opts.recover, opts.attempt, opts.identify, opts.metaServer, opts.consistencyServer, opts.clamp, opts.mapErrors)
 }
 
 // Handler serves s over HTTP: Connect, gRPC and gRPC-Web, binary and JSON.
@@ -126,7 +129,7 @@ func (o ServerOptions) mapErrors(next connect.ServerFunc) connect.ServerFunc {
 		if err == nil {
 			return nil
 		}
-		return o.Errors.toWire(err)
+		return builtin.toWire(o.Errors.toWire(err))
 	}
 }
 

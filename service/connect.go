@@ -9,14 +9,24 @@ import (
 
 	"connectrpc.com/connect/v2"
 
+	"github.com/cleave-go/cleave/auth"
 	"github.com/cleave-go/cleave/bus/membus"
 	"github.com/cleave-go/cleave/bus/natsbus"
 	"github.com/cleave-go/cleave/discovery"
 	"github.com/cleave-go/cleave/rpi"
 )
 
-// connect makes the bus and the resolver that the environment names.
+// connect makes what the services share, as the environment names it.
 func (p *process) connect(ctx context.Context, chosen []Named) error {
+	if jwks := p.settings.getenv("CLEAVE_JWKS"); jwks != "" {
+		v, err := auth.NewVerifier(&auth.Options{
+			JWKSURL: jwks, Issuer: p.settings.getenv("CLEAVE_ISSUER"), Audience: p.settings.getenv("CLEAVE_AUDIENCE"), Logger: p.logger,
+		})
+		if err != nil {
+			return fmt.Errorf("CLEAVE_JWKS, CLEAVE_ISSUER, CLEAVE_AUDIENCE: %w", err)
+		}
+		p.verifier = v
+	}
 	if p.bus == nil && p.settings.natsURL == "" {
 		p.bus = membus.New()
 	}

@@ -9,8 +9,12 @@ import (
 	"sync"
 
 	"connectrpc.com/connect/v2"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
+	"github.com/cleave-go/cleave/auth"
 	"github.com/cleave-go/cleave/bus"
+	"github.com/cleave-go/cleave/discovery"
 	"github.com/cleave-go/cleave/rpi"
 	"github.com/cleave-go/cleave/sqldb"
 )
@@ -57,10 +61,14 @@ type (
 	}
 )
 
+// notYet is the answer to a request for something that has not arrived here
+// within the time that a caller is made to wait.
+var notYet = rpi.ErrorDef{Err: bus.ErrNotYet, Code: connect.CodeAborted, Reason: "NOT_YET"}
+
 func (p *process) newHost(name string) *Host {
-	h := &Host{name: name, process: p, errors: rpi.Errors(), logger: p.logger.With("service", name)}
+	h := &Host{name: name, process: p, errors: rpi.Errors(notYet), logger: p.logger.With("service", name)}
 	h.server = rpi.NewServer(&rpi.ServerOptions{
-		Errors: h.errors, Logger: h.logger,
+		Errors: h.errors, Logger: h.logger, Verifier: p.verifier,
 		Tracer: p.tracer, Meter: p.meter,
 	})
 	return h
@@ -117,6 +125,19 @@ func (h *Host) Edge(addr string) {
 
 // Bus returns the bus that carries events between services.
 func (h *Host) Bus() bus.Bus { return h.process.bus }
+
+// Verifier returns what verifies callers' tokens, nil if CLEAVE_JWKS is not
+// set. Server uses it already; it is for plain HTTP.
+func (h *Host) Verifier() *auth.Verifier { return h.process.verifier }
+
+// Resolver tells where services that do not run here are.
+func (h *Host) Resolver() discovery.Resolver { return h.process.resolver }
+
+// Tracer makes spans of this process.
+func (h *Host) Tracer() trace.Tracer { return h.process.tracer }
+
+// Meter makes the instruments that /metrics shows.
+func (h *Host) Meter() metric.Meter { return h.process.meter }
 
 // Run has the process run f once it is composed, and join it when it stops. A
 // worker that returns before that, with an error, stops the process.

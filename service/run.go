@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/cleave-go/cleave/auth"
 	"github.com/cleave-go/cleave/bus"
 	"github.com/cleave-go/cleave/discovery"
 )
@@ -54,6 +55,7 @@ type process struct {
 	tracer   trace.Tracer
 	meter    metric.Meter
 	bus      bus.Bus
+	verifier *auth.Verifier // nil: tokens are not read
 	resolver discovery.Resolver
 	registry *discovery.Client // nil: none
 

@@ -6,7 +6,7 @@
 //		kit.Service{Name: "order", New: order.New},
 //		kit.Service{Name: "kitchen", New: kitchen.New})
 //	orders := orderapi.NewOrderServiceClient(s.Client("order"))
-//	placed, err := orders.PlaceOrder(ctx, request)
+//	placed, err := orders.PlaceOrder(s.As(ctx, "alice", "consumer"), request)
 //
 // # Guarantees
 //

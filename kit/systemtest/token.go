@@ -1,74 +1,61 @@
 package systemtest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"encoding/json"
-	"net/http"
+	"context"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/cleave-go/cleave/auth"
+	"github.com/cleave-go/cleave/auth/authtest"
 )
 
 const (
-	issuerName = "systemtest"
-	audience   = "cleave"
+	issuerName = "https://issuer.test"
+	audience   = "systemtest"
 )
 
-// issuer signs tokens and publishes its key.
+// issuer mints tokens and publishes its keys.
 type issuer struct {
-	t      testing.TB
+	*authtest.Issuer
 	server *httptest.Server
-	signer jose.Signer
 }
 
 func newIssuer(t testing.TB) *issuer {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	own, err := authtest.New(issuerName, audience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "test"}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "test", Algorithm: string(jose.ES256), Use: "sig"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Write(keys) //nolint:errcheck // the reader has gone
-	}))
+	server := httptest.NewServer(own)
 	t.Cleanup(server.Close)
-	return &issuer{t: t, server: server, signer: signer}
+	return &issuer{Issuer: own, server: server}
 }
 
 func (i *issuer) url() string { return i.server.URL + "/jwks.json" }
 
-// Token returns a token of the system's issuer for sub, valid for an hour.
+// Token returns a token for sub from the issuer that the system trusts, valid
+// for an hour.
 func (s *System) Token(sub string, roles ...string) string {
 	s.t.Helper()
-	return s.TokenUntil(time.Now().Add(time.Hour), sub, roles...)
+	return s.TokenFor(time.Hour, sub, roles...)
 }
 
-// TokenUntil is Token with an end of its own, which may have passed.
-func (s *System) TokenUntil(end time.Time, sub string, roles ...string) string {
+// TokenFor is Token with a validity of its own; below zero it has expired.
+func (s *System) TokenFor(d time.Duration, sub string, roles ...string) string {
 	s.t.Helper()
-	claims := jwt.Claims{
-		Subject: sub, Issuer: issuerName, Audience: jwt.Audience{audience},
-		IssuedAt: jwt.NewNumericDate(time.Now().Add(-time.Minute)), Expiry: jwt.NewNumericDate(end),
-	}
-	raw, err := jwt.Signed(s.issuer.signer).Claims(claims).Claims(map[string]any{"roles": roles}).Serialize()
+	raw, err := s.issuer.Token(sub, d, roles...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return raw
+}
+
+// As returns a context whose calls through Client are sub's.
+func (s *System) As(ctx context.Context, sub string, roles ...string) context.Context {
+	s.t.Helper()
+	return auth.With(ctx, auth.Principal{Subject: sub, Roles: roles}, s.Token(sub, roles...))
 }
 
 func listenVariable(name string) string {
