@@ -16,16 +16,21 @@ import (
 func TestASagaOfSixStepsIsQuick(t *testing.T) {
 	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{}), calm).start()
 	defer s.stop()
+	quick(t, s, 20)
+}
+
+// quick runs n sagas one behind the other.
+func quick(t *testing.T, s *shop, n int) {
+	t.Helper()
 	s.place("warm-up")
 	s.until("warm-up", func() bool { return s.order("warm-up") == "approved" })
-	const n = 20
 	start := time.Now()
 	for i := range n {
 		id := fmt.Sprint(i)
 		s.place(id)
 		s.until(id, func() bool { return s.order(id) == "approved" })
 	}
-	each := time.Since(start) / n
+	each := time.Since(start) / time.Duration(n)
 	t.Logf("%v from the order to its approval, over 4 services", each)
 	if each > time.Second {
 		t.Errorf("%v is not quick", each)
