@@ -12,7 +12,7 @@ import (
 
 const (
 	pollTimers  = 250 * time.Millisecond // for what other processes and Start made due
-	claimTimers = 5 * time.Second        // how far a timer moves before it fires
+	claimTimers = 2 * time.Second        // how far a timer moves before it fires
 	maxTimers   = 128                    // fired at once
 )
 

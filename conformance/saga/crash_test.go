@@ -37,7 +37,7 @@ func TestTrapT31SagasGoOnAfterCrashesWithoutAnyNewOne(t *testing.T) {
 	}
 	crashes := 0
 	for deadline := time.Now().Add(patience); ; crashes++ {
-		pause := time.Duration(5+rand.IntN(60)) * time.Millisecond
+		pause := time.Duration(5+rand.IntN(60)+4*crashes) * time.Millisecond // ever longer, or a slow machine gets nowhere
 		if s.within(pause, "", func() bool { return s.running() == 0 }) {
 			break
 		}
