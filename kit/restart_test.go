@@ -1,0 +1,176 @@
+package kit_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+
+	"github.com/cleave-go/cleave/internal/echoapi"
+	"github.com/cleave-go/cleave/kit"
+)
+
+// TestMain makes the test binary a service when it is told to be one.
+func TestMain(m *testing.M) {
+	if os.Getenv("KIT_TEST_SERVE") != "" {
+		kit.Main("echo", newEcho)
+	}
+	os.Exit(m.Run())
+}
+
+// child is a process that serves on a socket it inherited.
+type child struct {
+	cmd  *exec.Cmd
+	logs *strings.Builder
+}
+
+// startChild returns when the child said that it is ready.
+func startChild(t *testing.T, socket *os.File) *child {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kit") // t.TempDir is too long for a socket's name
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "notify")
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer notify.Close()
+	c := &child{cmd: exec.Command(os.Args[0]), logs: &strings.Builder{}}
+	c.cmd.Env = append(os.Environ(), "KIT_TEST_SERVE=1", "LISTEN_FDS=1", "NOTIFY_SOCKET="+path, "CLEAVE_DATA="+dir)
+	c.cmd.ExtraFiles = []*os.File{socket}
+	c.cmd.Stderr = c.logs
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.cmd.Process.Kill() }) //nolint:errcheck // it ended already
+	if err := notify.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 256)
+	for {
+		n, err := notify.Read(buf)
+		if err != nil {
+			t.Fatalf("the child was not ready: %v\n%s", err, c.logs)
+		}
+		if strings.HasPrefix(string(buf[:n]), "READY=1") {
+			return c
+		}
+	}
+}
+
+// stop asks the child to end and returns how long it took.
+func (c *child) stop(t *testing.T) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Wait(); err != nil {
+		t.Errorf("the child ended with %v\n%s", err, c.logs)
+	}
+	return time.Since(begin)
+}
+
+func TestRestartsOnAnInheritedSocketLoseNoRequest(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	url := "http://" + l.Addr().String()
+	current := startChild(t, socket)
+
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	var calls, failed atomic.Int64
+	for range 4 { // keep-alive clients that POST and never repeat
+		load.Go(func() {
+			transport := &http.Transport{}
+			defer transport.CloseIdleConnections()
+			client := echoapi.NewEchoServiceClient(connect.NewClient(connecthttp.NewTransport(&http.Client{Transport: transport}, url)))
+			for ctx.Err() == nil {
+				calls.Add(1)
+				if _, err := client.Echo(context.Background(), &echoapi.EchoRequest{Text: "x"}); err != nil {
+					failed.Add(1)
+					t.Errorf("call %d: %v", calls.Load(), err)
+				}
+			}
+		})
+	}
+	restarts := 5
+	if !testing.Short() {
+		restarts = 20
+	}
+	var longest time.Duration
+	for range restarts {
+		next := startChild(t, socket)
+		longest = max(longest, current.stop(t))
+		current = next
+	}
+	stop()
+	load.Wait()
+	current.stop(t)
+	t.Logf("%d restarts, %d calls, %d failed, longest stop %v", restarts, calls.Load(), failed.Load(), longest)
+}
+
+func TestASecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	c := startChild(t, socket)
+	conn, err := net.Dial("tcp", l.Addr().String()) // holds the drain up
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "POST /hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	signal := time.NewTicker(50 * time.Millisecond)
+	defer signal.Stop()
+	ended := make(chan error, 1)
+	go func() { ended <- c.cmd.Wait() }()
+	for n := 0; ; n++ {
+		select {
+		case err := <-ended:
+			if exit, ok := errors.AsType[*exec.ExitError](err); n < 2 || !ok || exit.ExitCode() != -1 {
+				t.Errorf("ended with %v after %d signals", err, n)
+			}
+			return
+		case <-signal.C:
+			c.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+		case <-time.After(20 * time.Second):
+			t.Fatal("two signals did not end it")
+		}
+	}
+}
