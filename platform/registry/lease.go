@@ -33,21 +33,22 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-// forgive prolongs all leases when this process itself did not run for a while: no renewal could arrive.
+// forgive begins all leases anew when this process itself did not run for a while: no renewal could arrive.
 func (s *Store) forgive(late time.Duration) {
 	if late < time.Second {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
 	for _, svc := range s.services {
 		for _, r := range svc.records {
 			if !r.deadline.IsZero() {
-				r.deadline = r.deadline.Add(late)
+				r.deadline = now.Add(r.term())
 			}
 		}
 	}
-	s.opts.Logger.Warn("the registry was stopped for a while: leases prolonged", "by", late)
+	s.opts.Logger.Warn("the registry was stopped for a while: leases begin anew", "for", late)
 }
 
 // expire removes what is overdue, or finds it suspect, and returns the earliest deadline that is left.
@@ -151,4 +152,12 @@ func (s *Store) settle(doubtful []*record, accepts []bool) {
 	for svc := range touched {
 		s.changed(svc)
 	}
+}
+
+// term is how long the instance may be silent.
+func (r *record) term() time.Duration {
+	if r.lease == 0 {
+		return confirmWithin // restored, and to be confirmed
+	}
+	return r.lease
 }

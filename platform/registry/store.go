@@ -54,8 +54,9 @@ type Store struct {
 	revision  uint64
 	instances int
 	services  map[string]*service
-	watchers  map[string]*Watcher
-	acked     chan struct{} // closed and replaced when a watcher acknowledges or ends
+	watchers  map[string]*Watcher              // by id
+	watching  map[string]map[*Watcher]struct{} // by service; under "" those of all
+	acked     chan struct{}                    // closed and replaced when a watcher acknowledges or ends
 }
 
 type service struct {
@@ -84,6 +85,7 @@ func NewStore(opts *StoreOptions) *Store {
 		wake:     make(chan struct{}, 1),
 		services: map[string]*service{},
 		watchers: map[string]*Watcher{},
+		watching: map[string]map[*Watcher]struct{}{},
 		acked:    make(chan struct{}),
 	}
 	if opts != nil {
@@ -329,8 +331,10 @@ func (s *Store) changed(svc *service) {
 	}
 	slices.SortFunc(snapshot.Instances, func(a, b discovery.Instance) int { return strings.Compare(a.ID, b.ID) })
 	svc.snapshot = snapshot
-	for _, w := range s.watchers {
-		w.mark(svc.name)
+	for _, name := range []string{svc.name, ""} {
+		for w := range s.watching[name] {
+			w.mark(svc.name)
+		}
 	}
 }
 

@@ -49,14 +49,27 @@ func (s *Store) Subscribe(name string, services ...string) (*Watcher, error) {
 	w.wakeUp() // the first Next answers even with nothing to tell
 	w.acked = s.revision
 	s.watchers[w.id] = w
+	for _, service := range w.index() {
+		if s.watching[service] == nil {
+			s.watching[service] = map[*Watcher]struct{}{}
+		}
+		s.watching[service][w] = struct{}{}
+	}
 	return w, nil
 }
 
-func (w *Watcher) mark(service string) {
-	if w.services == nil || w.services[service] {
-		w.dirty[service] = true
-		w.wakeUp()
+// index returns the entries of Store.watching the watcher belongs under, so that a change costs only
+// those who asked for it.
+func (w *Watcher) index() []string {
+	if w.services == nil {
+		return []string{""}
 	}
+	return slices.Collect(maps.Keys(w.services))
+}
+
+func (w *Watcher) mark(service string) {
+	w.dirty[service] = true
+	w.wakeUp()
 }
 
 func (w *Watcher) wakeUp() {
@@ -100,6 +113,11 @@ func (w *Watcher) Close() {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	delete(w.s.watchers, w.id)
+	for _, service := range w.index() {
+		if delete(w.s.watching[service], w); len(w.s.watching[service]) == 0 {
+			delete(w.s.watching, service)
+		}
+	}
 	w.s.announce()
 }
 
@@ -143,9 +161,11 @@ func (s *Store) Await(ctx context.Context, service string, revision uint64, d ti
 }
 
 func (s *Store) behind(service string, revision uint64) (names []string) {
-	for _, w := range s.watchers {
-		if !w.passive && w.acked < revision && (w.services == nil || w.services[service]) {
-			names = append(names, w.name)
+	for _, name := range []string{service, ""} {
+		for w := range s.watching[name] {
+			if !w.passive && w.acked < revision {
+				names = append(names, w.name)
+			}
 		}
 	}
 	slices.Sort(names)
