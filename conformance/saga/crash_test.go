@@ -1,29 +1,14 @@
 package saga_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/cleave-go/cleave/outbox"
 	"github.com/cleave-go/cleave/saga"
 )
-
-func (s *shop) background(o *saga.Orchestrator) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	for _, run := range []func(context.Context) error{o.Run, outbox.NewRelay("order", s.db["order"], s.bus, nil).Run} {
-		wg.Go(func() {
-			if err := run(ctx); err != nil && ctx.Err() == nil {
-				s.t.Error(err)
-			}
-		})
-	}
-	return func() { cancel(); wg.Wait() }
-}
 
 // T31, and the resumption of everything else: the system is stopped wherever
 // it is, again and again, and goes on from its files without any new saga.

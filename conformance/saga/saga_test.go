@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cleave-go/cleave/bus"
 	"github.com/cleave-go/cleave/event"
+	"github.com/cleave-go/cleave/outbox"
 	"github.com/cleave-go/cleave/saga"
 	"github.com/cleave-go/cleave/sqldb"
 )
@@ -172,24 +177,11 @@ func TestTrapT30BadTimersStarveNoGoodOne(t *testing.T) {
 		}))
 	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{}), calm).start("consumer")
 	defer s.stop()
-	orch, err := saga.NewOrchestrator("order", s.db["order"], s.bus, &saga.Options{Logger: quiet}, def)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.stops["order"] = s.background(orch)
-	start := func(id string) {
-		err := s.db["order"].Update(t.Context(), func(ctx context.Context, tx sqldb.Tx) error {
-			_, err := def.Start(ctx, tx, id, order{ID: id})
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.orchestrate(def)
 	for i := range 200 {
-		start(fmt.Sprint(i))
+		s.begin(def, fmt.Sprint(i))
 	}
-	start("good")
+	s.begin(def, "good")
 	s.until("all fail", func() bool {
 		return s.count("order", "SELECT count(*) FROM saga_instance WHERE error <> ''") == 201
 	})
@@ -197,4 +189,109 @@ func TestTrapT30BadTimersStarveNoGoodOne(t *testing.T) {
 	begun := time.Now()
 	s.until("the good one ends", func() bool { return s.running() == 200 })
 	t.Logf("the good timer fired after %v among 200 failing ones", time.Since(begun))
+}
+
+// T28: every reply comes three times, the copies late and in any order.
+func TestTrapT28RepeatedAndLateRepliesChangeNothing(t *testing.T) {
+	s := open(t, t.TempDir(), nil, newCreate(10*time.Second, saga.Policy{Resend: 50 * time.Millisecond}), random(15)).start()
+	defer s.stop()
+	ctx, cancel := context.WithCancel(t.Context())
+	var copiers sync.WaitGroup
+	defer copiers.Wait()
+	defer cancel()
+	for _, name := range services[1:] {
+		copiers.Go(func() { s.copyReplies(ctx, name) })
+	}
+	for i := range 50 {
+		s.place(fmt.Sprint(i))
+	}
+	s.until("all sagas ended", func() bool { return s.running() == 0 })
+	s.balance(50)
+}
+
+// copyReplies records two copies of each of a participant's replies, later.
+func (s *shop) copyReplies(ctx context.Context, name string) {
+	var copies sync.WaitGroup
+	defer copies.Wait()
+	for m, err := range s.bus.Subscribe(ctx, bus.Filter{Source: name, Subjects: []string{"rpl.order.>"}}, bus.Place{}) {
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		if m.Meta.Ext["copy"] != "" {
+			continue
+		}
+		for range 2 {
+			copies.Go(func() {
+				time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+				r := event.Record{ID: event.NewID(), Type: m.Type, Schema: m.Schema, Data: m.Data, Meta: m.Meta}
+				r.Meta.Ext = map[string]string{"copy": "yes"}
+				s.db[name].Update(ctx, func(ctx context.Context, tx sqldb.Tx) error {
+					_, err := outbox.Add(ctx, tx, m.Stream, r)
+					return err
+				})
+			})
+		}
+	}
+}
+
+func TestACommandThatThisVersionDoesNotKnowWaitsForOneThatDoes(t *testing.T) {
+	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{}), calm).start("order", "consumer", "accounting")
+	defer s.stop()
+	old, err := saga.NewParticipant("kitchen", s.db["kitchen"], s.bus, []string{"order"}, &saga.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := s.background(old.Run, outbox.NewRelay("kitchen", s.db["kitchen"], s.bus, nil).Run)
+	s.place("o")
+	s.until("put off", func() bool { st := s.status("o"); return st.Step == "ticket" && st.Error != "" })
+	stop()
+	s.start("kitchen")
+	s.until("approved", func() bool { return s.order("o") == "approved" })
+	s.balance(1)
+}
+
+func TestACommandThatDoesNotFitIsRefused(t *testing.T) {
+	wrong := saga.Endpoint[int, none]{Service: "consumer", Command: validate.Command}
+	def := saga.Define("wrong", saga.Call("a", wrong, func(*order) int { return 5 }, nil))
+	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{}), calm).start("consumer")
+	defer s.stop()
+	s.orchestrate(def)
+	s.begin(def, "o")
+	s.until("ended", func() bool { return s.running() == 0 })
+	if st, err := def.Find(t.Context(), s.db["order"], "o"); err != nil || st.Failure.Code != saga.CodeMalformed {
+		t.Errorf("got %+v, %v", st, err)
+	}
+}
+
+func TestWhoAskedTravelsThroughTheSaga(t *testing.T) {
+	var mu sync.Mutex
+	var got []event.Meta
+	note := func(ctx context.Context) {
+		mu.Lock()
+		defer mu.Unlock()
+		m := event.MetaFrom(ctx)
+		m.Causation = ""
+		got = append(got, m)
+	}
+	hello := saga.Endpoint[ref, none]{Service: "kitchen", Command: "hello"}
+	def := saga.Define("hello", saga.Call("a", hello, orderRef, nil).ReadOnly(), saga.Local("b", func(ctx context.Context, _ sqldb.Tx, _ *order) error {
+		note(ctx)
+		return nil
+	}))
+	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{}), calm)
+	defer s.stop()
+	s.orchestrate(def)
+	p, err := saga.NewParticipant("kitchen", s.db["kitchen"], s.bus, []string{"order"}, nil,
+		saga.Handle(hello, func(ctx context.Context, _ sqldb.Tx, _ ref) (none, error) { note(ctx); return none{}, nil }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stops["kitchen"] = s.background(p.Run, outbox.NewRelay("kitchen", s.db["kitchen"], s.bus, nil).Run)
+	want := event.Meta{Correlation: "request-1", Actor: "ann", TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+	s.beginAs(want, def, "o")
+	s.until("ended", func() bool { return s.running() == 0 })
+	if len(got) != 2 || !reflect.DeepEqual(got[0], want) || !reflect.DeepEqual(got[1], want) {
+		t.Errorf("got %+v, want twice %+v", got, want)
+	}
 }
