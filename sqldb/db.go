@@ -151,6 +151,13 @@ func (db *DB) Update(ctx context.Context, f func(ctx context.Context, tx Tx) err
 	return db.writer.update(ctx, f)
 }
 
+// Waiting returns how many callers wait in Update for their turn.
+func (db *DB) Waiting() int {
+	db.writer.mu.Lock()
+	defer db.writer.mu.Unlock()
+	return len(db.writer.queue)
+}
+
 // updating marks the context of a running Update with its *DB.
 type updating struct{}
 
