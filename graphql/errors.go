@@ -97,10 +97,10 @@ func toError(err error) *Error {
 	e.Code, e.Retryable = codeOf(err)
 	e.Reason = rpi.ReasonOf(err)
 	e.Field, _ = rpi.FieldOf(err)
-	e.Message = publicMessage(err, e.Code)
 	if e.Reason == string(NotYet) {
 		e.Code, e.Retryable = NotYet, true
 	}
+	e.Message = publicMessage(err, e.Code)
 	return e
 }
 

@@ -15,7 +15,7 @@ import (
 
 	"github.com/cleave-go/cleave/auth"
 	"github.com/cleave-go/cleave/graphql"
-	pb "github.com/cleave-go/cleave/graphql/internal/shop"
+	pb "github.com/cleave-go/cleave/internal/shop"
 	"github.com/cleave-go/cleave/rpi"
 )
 

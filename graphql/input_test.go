@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/cleave-go/cleave/graphql"
-	pb "github.com/cleave-go/cleave/graphql/internal/shop"
+	pb "github.com/cleave-go/cleave/internal/shop"
 )
 
 func TestInputsArriveAsProtoMessages(t *testing.T) {

@@ -54,7 +54,7 @@ func (v *view) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.Unmarshal(resp.Data, &data) // our own bytes; null leaves data empty
 	value := data[key]
 	if value == nil || string(value) == "null" {
-		WriteProblem(w, problemOf(resp))
+		WriteProblem(w, 0, problemOf(resp))
 		return
 	}
 	if len(resp.Errors) > 0 && value[0] == '{' && len(value) > 2 {
@@ -119,9 +119,12 @@ func problemOf(resp *Response) *Error {
 	return resp.Errors[0]
 }
 
-// WriteProblem answers with a problem document (RFC 9457) for e.
-func WriteProblem(w http.ResponseWriter, e *Error) {
-	status := e.Code.Status()
+// WriteProblem answers with a problem document (RFC 9457) for e. A status of 0
+// means the one that fits the code.
+func WriteProblem(w http.ResponseWriter, status int, e *Error) {
+	if status == 0 {
+		status = e.Code.Status()
+	}
 	problem := map[string]any{"title": http.StatusText(status), "status": status, "detail": e.Message, "code": e.Code}
 	for name, value := range map[string]string{"field": e.Field, "service": e.Service, "reason": e.Reason} {
 		if value != "" {

@@ -1363,7 +1363,7 @@ const file_shop_shop_proto_rawDesc = "" +
 	"\x0eKitchenService\x12q\n" +
 	"\bBatchGet\x12+.cleave.graphqltest.shop.v1.BatchGetRequest\x1a3.cleave.graphqltest.shop.v1.BatchGetTicketsResponse\"\x03\x90\x02\x01\x12d\n" +
 	"\x05Notes\x12+.cleave.graphqltest.shop.v1.BatchGetRequest\x1a).cleave.graphqltest.shop.v1.NotesResponse\"\x03\x90\x02\x01\x12Z\n" +
-	"\x05Watch\x12+.cleave.graphqltest.shop.v1.GetOrderRequest\x1a\".cleave.graphqltest.shop.v1.Ticket0\x01B3Z1github.com/cleave-go/cleave/graphql/internal/shopb\x06proto3"
+	"\x05Watch\x12+.cleave.graphqltest.shop.v1.GetOrderRequest\x1a\".cleave.graphqltest.shop.v1.Ticket0\x01B+Z)github.com/cleave-go/cleave/internal/shopb\x06proto3"
 
 var (
 	file_shop_shop_proto_rawDescOnce sync.Once

@@ -1,0 +1,3 @@
+// Package shop is a small interface of four services for the tests of graphql
+// and gateway.
+package shop
