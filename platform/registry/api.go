@@ -194,11 +194,9 @@ func (a api) List(_ context.Context, req *registryapi.ListRequest) (*registryapi
 		if i < 0 {
 			continue
 		}
-		in := svc.Instances[i]
-		in.RegisteredAt, in.Registrar = timestamppb.New(reg.RegisteredAt), reg.Registrar
-		if reg.Lease > 0 {
-			in.Lease = durationpb.New(reg.Lease)
-		}
+		full := registrationToWire(reg)
+		full.Status = svc.Instances[i].Status // which may be SUSPECT
+		svc.Instances[i] = full
 	}
 	for _, w := range a.s.Watchers() {
 		res.Watchers = append(res.Watchers, &registryapi.Watcher{Name: w.Name, Services: w.Services, Acked: w.Acked})
@@ -237,11 +235,24 @@ func instanceFromWire(in *registryapi.Instance) (discovery.Instance, error) {
 func serviceToWire(s discovery.Snapshot) *registryapi.Service {
 	out := &registryapi.Service{Name: s.Service, Revision: s.Revision, Vip: s.VIP, VipNote: s.VIPNote}
 	for _, in := range s.Instances {
-		out.Instances = append(out.Instances, &registryapi.Instance{
-			Service: in.Service, Id: in.ID, Version: in.Version, Addr: in.Addr,
-			Status: registryapi.Status(registryapi.Status_value[in.Status.String()]),
-			Weight: int32(in.Weight), Meta: maps.Clone(in.Meta),
-		})
+		out.Instances = append(out.Instances, instanceToWire(in))
 	}
 	return out
+}
+
+func instanceToWire(in discovery.Instance) *registryapi.Instance {
+	return &registryapi.Instance{
+		Service: in.Service, Id: in.ID, Version: in.Version, Addr: in.Addr,
+		Status: registryapi.Status(registryapi.Status_value[in.Status.String()]),
+		Weight: int32(in.Weight), Meta: maps.Clone(in.Meta),
+	}
+}
+
+func registrationToWire(reg Registration) *registryapi.Instance {
+	wire := instanceToWire(reg.Instance)
+	wire.RegisteredAt, wire.Registrar = timestamppb.New(reg.RegisteredAt), reg.Registrar
+	if reg.Lease > 0 {
+		wire.Lease = durationpb.New(reg.Lease)
+	}
+	return wire
 }

@@ -91,15 +91,15 @@ func (v *vips) keep(service string, addr netip.Addr) error {
 	if v.path == "" {
 		return nil
 	}
-	return writeJSON(v.path, v.byName)
-}
-
-// writeJSON replaces a file so that a crash leaves the old content or the new, never a part.
-func writeJSON(path string, value any) error {
-	data, err := json.MarshalIndent(value, "", "\t")
+	data, err := json.MarshalIndent(v.byName, "", "\t")
 	if err != nil {
 		return err
 	}
+	return replaceFile(v.path, data)
+}
+
+// replaceFile writes a file so that a crash leaves the old content or the new, never a part.
+func replaceFile(path string, data []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return err
