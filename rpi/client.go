@@ -62,5 +62,5 @@ func (o CallOptions) rehydrate(next connect.ClientFunc) connect.ClientFunc {
 // Wire puts the caller's side of the chain before any transport, such as one
 // of connecthttp to a fixed address.
 func Wire(t connect.Transport, o CallOptions) connect.Transport {
-	return chained(t.NewClientStream, o.interceptors("wire")...)
+	return chained(t.NewClientStream, append(o.interceptors("wire"), repair)...)
 }

@@ -11,7 +11,7 @@ import (
 // that no call is sent into one that closes.
 const idleFor = time.Second
 
-// newPool returns the connections to all instances of a service. It repeats no
+// newPool returns the connections to one instance. It repeats no
 // request that a server may have seen: requests are POSTs without an
 // Idempotency-Key, which net/http sends again only if nothing of them was
 // written.
@@ -21,9 +21,8 @@ func newPool() *http.Transport {
 	return &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 10 * time.Second}).DialContext,
 		Protocols:           only1,
-		MaxIdleConns:        1024,
 		MaxIdleConnsPerHost: 256,
-		MaxConnsPerHost:     1024,
+		MaxConnsPerHost:     512,
 		IdleConnTimeout:     idleFor,
 		DisableCompression:  true, // connect compresses messages itself
 	}

@@ -26,7 +26,7 @@ type RemoteOptions struct {
 	Attempts int                        // most tries of one call. Default: 3
 	Balancer *discovery.BalancerOptions // Default: its own
 	Breaker  *breaker.Breaker           // Default: one that opens when half of at least 5 calls in 10 s fail
-	HTTP     http.RoundTripper          // carries the requests. Default: a pool of its own
+	HTTP     http.RoundTripper          // carries the requests. Default: pools of its own
 	Logger   *slog.Logger               // Default: slog.Default()
 }
 
@@ -39,8 +39,7 @@ type RemoteTransport struct {
 	breaker  *breaker.Breaker
 	budget   retry.Budget
 	balancer *discovery.Balancer
-	http     *http.Client
-	pool     *http.Transport // nil: the caller's
+	http     http.RoundTripper // nil: a pool for each instance
 	logger   *slog.Logger
 	chain    chain
 
@@ -48,7 +47,19 @@ type RemoteTransport struct {
 	knownOnce sync.Once
 
 	mu        sync.Mutex
-	endpoints map[string]connect.Transport // by address
+	endpoints map[string]endpoint // by address
+}
+
+// endpoint is one instance's transport and the connections to it.
+type endpoint struct {
+	connect.Transport
+	pool *http.Transport // nil: the caller's
+}
+
+func (e endpoint) close() {
+	if e.pool != nil {
+		e.pool.CloseIdleConnections()
+	}
 }
 
 // Remote returns a transport to the instances of service that r names. It
@@ -66,18 +77,13 @@ func Remote(service string, r discovery.Resolver, o *RemoteOptions) *RemoteTrans
 	}
 	t := &RemoteTransport{
 		service: service, resolver: r, attempts: opts.Attempts, logger: opts.Logger,
-		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]connect.Transport{},
+		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]endpoint{}, http: opts.HTTP,
 	}
 	if t.breaker = opts.Breaker; t.breaker == nil {
 		t.breaker = newBreaker(service, func(e breaker.Event) {
 			t.logger.Warn("breaker changed", "service", e.Breaker, "from", e.From.String(), "to", e.To.String(), "reason", string(e.Reason))
 		})
 	}
-	if opts.HTTP == nil {
-		t.pool = newPool()
-		opts.HTTP = t.pool
-	}
-	t.http = &http.Client{Transport: opts.HTTP, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.chain = chained(t.open, opts.Call.interceptors("remote")...)
 	return t
 }
@@ -93,23 +99,23 @@ func (t *RemoteTransport) Run(ctx context.Context) error {
 		t.forget(snapshot)
 		t.knownOnce.Do(func() { close(t.known) })
 	}
-	if t.pool != nil {
-		t.pool.CloseIdleConnections()
-	}
+	t.forget(discovery.Snapshot{})
 	return nil
 }
 
-// forget drops the transports of addresses that are gone.
+// forget lets go of the connections to addresses that are gone: an instance
+// that stops need not wait for them.
 func (t *RemoteTransport) forget(s discovery.Snapshot) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for addr := range t.endpoints {
+	for addr, e := range t.endpoints {
 		gone := true
 		for _, in := range s.Instances {
 			gone = gone && in.Addr != addr
 		}
 		if gone {
 			delete(t.endpoints, addr)
+			e.close()
 		}
 	}
 }
@@ -173,11 +179,19 @@ func (t *RemoteTransport) pick(ctx context.Context, tried ...string) (*discovery
 func (t *RemoteTransport) endpoint(addr string) connect.Transport {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.endpoints[addr]
-	if e == nil {
-		e = connecthttp.NewTransport(t.http, "http://"+addr, connecthttp.WithReadMaxBytes(MaxMessage), connecthttp.WithCompressMinBytes(compressFrom))
-		t.endpoints[addr] = e
+	if e, ok := t.endpoints[addr]; ok {
+		return e
 	}
+	e := endpoint{}
+	carrier := t.http
+	if carrier == nil {
+		e.pool = newPool()
+		carrier = e.pool
+	}
+	client := &http.Client{Transport: carrier, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	wire := connecthttp.NewTransport(client, "http://"+addr, connecthttp.WithReadMaxBytes(MaxMessage), connecthttp.WithCompressMinBytes(compressFrom))
+	e.Transport = chained(wire.NewClientStream, repair)
+	t.endpoints[addr] = e
 	return e
 }
 

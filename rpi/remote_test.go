@@ -359,3 +359,27 @@ func (streaming) Sum(_ context.Context, s echoapi.EchoServiceSumServerStream) (*
 		sum += m.Number
 	}
 }
+
+func TestAConnectionThatIsResetIsUnavailable(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conn.(*net.TCPConn).SetLinger(0) //nolint:errcheck // makes Close send a reset
+			conn.Read(make([]byte, 1))       //nolint:errcheck // leaves the rest unread
+			conn.Close()
+		}
+	}()
+	client, _ := remote(t, at(l.Addr().String()), nil)
+	if _, err := client.Echo(t.Context(), &echoapi.EchoRequest{}); connect.CodeOf(err) != connect.CodeUnavailable {
+		t.Errorf("got %v, want unavailable", err)
+	}
+}

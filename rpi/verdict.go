@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"syscall"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -68,6 +69,30 @@ func unsent(err error) bool {
 	}
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"
+}
+
+// broken returns err as unavailable if it is a connection that broke. connect
+// calls that canceled, which says that the caller gave up.
+func broken(ctx context.Context, err error) error {
+	e, ok := errors.AsType[*connect.Error](err)
+	if !ok || e.IsRemote() || e.Code() != connect.CodeCanceled || ctx.Err() != nil {
+		return err
+	}
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return connect.NewError(connect.CodeUnavailable, e.Message()).WithCause(e.Unwrap())
+	}
+	return err
+}
+
+// repair maps what a connection's errors are called beneath.
+func repair(next connect.ClientFunc) connect.ClientFunc {
+	return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+		stream, err := next(ctx, spec)
+		if err != nil {
+			return nil, broken(ctx, err)
+		}
+		return &watched{ClientStream: stream, mapErr: func(err error) error { return broken(ctx, err) }}, nil
+	}
 }
 
 // unwell returns err if it says that the instance is not well, nil if it is an

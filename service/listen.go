@@ -26,7 +26,8 @@ type listener struct {
 	closing atomic.Bool
 	mu      sync.Mutex
 	open    int           // connections
-	empty   chan struct{} // closed when open is 0 while closing
+	closed  bool          // the socket
+	empty   chan struct{} // closed when open is 0 behind a closed socket
 }
 
 // listen opens the sockets and puts the services behind them.
@@ -141,7 +142,7 @@ func (l *listener) count(_ net.Conn, s http.ConnState) {
 }
 
 func (l *listener) checkEmpty() {
-	if l.open == 0 && l.closing.Load() {
+	if l.open == 0 && l.closed {
 		select {
 		case <-l.empty:
 		default:
@@ -161,14 +162,22 @@ func (l *listener) closeAnswered(next http.Handler) http.Handler {
 	})
 }
 
+// settle is how long a listener goes on accepting after its callers know that
+// it stops: some chose it a moment before and connect a moment after, and a
+// connection that the kernel has taken but the process has not is lost when
+// the socket closes.
+const settle = 100 * time.Millisecond
+
 // drain stops accepting, lets every connection end by itself for linger, then
 // closes the idle ones and waits for the calls under way for grace.
 func (l *listener) drain(linger, grace time.Duration) error {
-	l.mu.Lock()
 	l.closing.Store(true)
+	time.Sleep(min(settle, linger))
+	l.socket.Close()
+	l.mu.Lock()
+	l.closed = true
 	l.checkEmpty()
 	l.mu.Unlock()
-	l.socket.Close()
 	timer := time.NewTimer(linger)
 	defer timer.Stop()
 	select {
@@ -177,7 +186,7 @@ func (l *listener) drain(linger, grace time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	if err := l.server.Shutdown(ctx); err != nil {
+	if err := l.server.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) { // another error is of the socket, closed above
 		l.server.Close()
 		return fmt.Errorf("%s listener: calls under way did not end within %v", l.name, grace)
 	}
