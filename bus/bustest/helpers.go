@@ -14,7 +14,7 @@ const Patience = 30 * time.Second
 
 // Publish publishes s on b, and again after an error as a relay does, until the
 // returned function is called or the test ends.
-func Publish(t *testing.T, b bus.Bus, s bus.Source) (stop func()) {
+func Publish(t testing.TB, b bus.Bus, s bus.Source) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -36,14 +36,14 @@ func Publish(t *testing.T, b bus.Bus, s bus.Source) (stop func()) {
 
 // Follower is a subscription that runs for the length of a test.
 type Follower struct {
-	t    *testing.T
+	t    testing.TB
 	c    chan bus.Message
 	stop func()
 	last bus.Place
 }
 
 // Follow subscribes to b behind a place.
-func Follow(t *testing.T, b bus.Bus, f bus.Filter, after bus.Place) *Follower {
+func Follow(t testing.TB, b bus.Bus, f bus.Filter, after bus.Place) *Follower {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

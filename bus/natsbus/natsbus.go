@@ -65,7 +65,8 @@ type Bus struct {
 	js   jetstream.JetStream
 
 	mu        sync.Mutex
-	connected chan struct{} // closed, and made anew, at each connect
+	connected chan struct{}        // closed, and made anew, at each connect
+	streams   map[string]time.Time // that were there, and since when they are not
 }
 
 var (
@@ -84,7 +85,7 @@ func Connect(ctx context.Context, url string, o *Options) (*Bus, error) {
 	if url == "" {
 		return nil, errors.New("natsbus: the broker's URL is empty")
 	}
-	b := &Bus{opts: o.withDefaults(), connected: make(chan struct{})}
+	b := &Bus{opts: o.withDefaults(), connected: make(chan struct{}), streams: make(map[string]time.Time)}
 	opts := append([]nats.Option{
 		nats.Name(b.opts.Name),
 		nats.MaxReconnects(-1),
@@ -135,12 +136,32 @@ func (b *Bus) announce() {
 	b.connected = make(chan struct{})
 }
 
-// nextConnect returns a channel that is closed at the next connect. Until then
-// the messages of a consumer cannot have been lost on the way.
+// nextConnect returns a channel that is closed at the next connect.
 func (b *Bus) nextConnect() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.connected
+}
+
+// errReconnected is why a context of untilReconnect ended.
+var errReconnected = errors.New("natsbus: the connection is a new one")
+
+// untilReconnect returns a context that ends with errReconnected when the
+// connection is made anew: what was asked before then is never answered, what a
+// consumer was sent may be lost.
+func (b *Bus) untilReconnect(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	again := b.nextConnect()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-again:
+			cancel(errReconnected)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil); <-done }
 }
 
 // streamName returns the name of a service's stream.
@@ -161,13 +182,41 @@ func owner(service string) string {
 // stream returns a service's stream and makes it when it is missing. Both ends
 // do so, so that neither has to come first.
 func (b *Bus) stream(ctx context.Context, service string) (jetstream.Stream, error) {
-	st, err := b.js.Stream(ctx, streamName(service))
-	if !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return st, err
+	name := streamName(service)
+	st, err := b.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		b.pause(ctx, b.missing(name))
+		st, err = b.create(ctx, service)
 	}
-	in := ingest(service) + ">"
-	st, err = b.js.CreateStream(ctx, jetstream.StreamConfig{
-		Name:             streamName(service),
+	if err == nil {
+		b.mu.Lock()
+		b.streams[name] = time.Time{}
+		b.mu.Unlock()
+	}
+	return st, err
+}
+
+// missing returns how long to wait before a missing stream is made. When it was
+// there before, the broker is still removing its files, and with them would
+// remove those of a new stream of that name.
+func (b *Bus) missing(name string) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	since, known := b.streams[name]
+	if !known {
+		return 0
+	}
+	if since.IsZero() {
+		since = time.Now()
+		b.streams[name] = since
+	}
+	return time.Until(since.Add(time.Second))
+}
+
+func (b *Bus) create(ctx context.Context, service string) (jetstream.Stream, error) {
+	name, in := streamName(service), ingest(service)+">"
+	st, err := b.js.CreateStream(ctx, jetstream.StreamConfig{
+		Name:             name,
 		Description:      "what the service " + service + " recorded, from its event table",
 		Subjects:         []string{in},
 		SubjectTransform: &jetstream.SubjectTransformConfig{Source: in, Destination: ">"},
@@ -182,7 +231,7 @@ func (b *Bus) stream(ctx context.Context, service string) (jetstream.Stream, err
 		Duplicates: 100 * time.Millisecond,
 	})
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return b.js.Stream(ctx, streamName(service))
+		return b.js.Stream(ctx, name)
 	}
 	return st, err
 }

@@ -17,7 +17,8 @@ var (
 	// errFenced says that the end of the stream is not what the publisher left
 	// there: somebody else wrote, or the broker lost something.
 	errFenced = errors.New("natsbus: fenced")
-	// errLook says that it is time to look at the stream's end again.
+	// errLook says that the stream's end is not where it was, while nothing was
+	// sent.
 	errLook = errors.New("natsbus: look again")
 )
 
@@ -29,6 +30,7 @@ func (b *Bus) Publish(ctx context.Context, s bus.Source) error {
 	for {
 		started := time.Now()
 		err := p.run(ctx)
+		p.bus.opts.Logger.Debug("publisher stopped", "source", p.source.Name(), "reason", err)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -39,10 +41,9 @@ func (b *Bus) Publish(ctx context.Context, s bus.Source) error {
 				fences = 0
 			}
 			fences++
-			b.opts.Logger.Debug("publisher is fenced, looks at its stream again", "source", s.Name(), "times", fences)
 			most := min(10*time.Millisecond<<min(fences, 10), 2*time.Second)
 			b.pause(ctx, most/2+rand.N(most/2))
-		case errors.Is(err, errLook):
+		case errors.Is(err, errLook), errors.Is(err, errReconnected):
 		default:
 			return fmt.Errorf("natsbus: publish %s: %w", s.Name(), err)
 		}
@@ -70,16 +71,21 @@ type end struct {
 // run looks where the stream ends and publishes from there, until something is
 // in the way.
 func (p *publisher) run(ctx context.Context) error {
-	look := p.bus.nextConnect()
+	ctx, stop := p.bus.untilReconnect(ctx)
+	defer stop()
 	e, err := p.resume(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	p.acknowledged(e.at)
+	p.bus.opts.Logger.Debug("publishing", "source", p.source.Name(), "behind", e.at.Position, "fence", e.fence)
 	ctx, cancel := context.WithCancelCause(ctx)
 	sent := make(chan inFlight, p.bus.opts.InFlight)
 	var wg sync.WaitGroup
-	wg.Go(func() { cancel(p.collect(ctx, e, sent, look)) })
+	wg.Go(func() { cancel(p.collect(ctx, e, sent)) })
 	err = p.send(ctx, e, sent)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -130,7 +136,7 @@ func (p *publisher) send(ctx context.Context, e end, sent chan<- inFlight) error
 
 // collect takes the acknowledgements in order. It returns why publishing cannot
 // go on.
-func (p *publisher) collect(ctx context.Context, e end, sent <-chan inFlight, look <-chan struct{}) error {
+func (p *publisher) collect(ctx context.Context, e end, sent <-chan inFlight) error {
 	idle := time.NewTicker(p.bus.opts.Check)
 	defer idle.Stop()
 	last, busy := e.fence, false
@@ -150,7 +156,7 @@ func (p *publisher) collect(ctx context.Context, e end, sent <-chan inFlight, lo
 			case err := <-m.Err():
 				return fmt.Errorf("position %d: %w", m.at.Position, sentence(err))
 			case <-ctx.Done():
-				return ctx.Err()
+				return context.Cause(ctx)
 			}
 		case <-idle.C:
 			p.note(ctx)
@@ -159,16 +165,17 @@ func (p *publisher) collect(ctx context.Context, e end, sent <-chan inFlight, lo
 				continue
 			}
 			info, err := e.stream.Info(ctx)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			if err != nil {
 				return sentence(err)
 			}
 			if info.State.LastSeq != last {
 				return errLook
 			}
-		case <-look:
-			return errLook
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func (b *Bus) Subscribe(ctx context.Context, f bus.Filter, after bus.Place) iter
 				tries = 0
 			}
 			b.opts.Logger.Debug("subscription starts again", "source", f.Source, "behind", s.at.Position, "reason", err)
-			if !errors.Is(err, errMoved) || tries > 1 {
+			if !errors.Is(err, errMoved) && !errors.Is(err, errReconnected) || tries > 1 {
 				b.pause(ctx, min(20*time.Millisecond<<min(tries, 10), time.Second))
 			}
 		}
@@ -68,17 +68,8 @@ type subscriber struct {
 // follow makes a consumer behind s.at and yields its messages until it can no
 // longer be relied on.
 func (s *subscriber) follow(ctx context.Context, yield func(bus.Message, error) bool) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	reconnected := s.bus.nextConnect()
-	go func() {
-		select {
-		case <-reconnected:
-			cancel(errMoved)
-		case <-ctx.Done():
-		}
-	}()
-
+	ctx, stop := s.bus.untilReconnect(ctx)
+	defer stop()
 	st, err := s.bus.stream(ctx, s.filter.Source)
 	if err != nil {
 		return err

@@ -15,14 +15,14 @@ import (
 
 // broker is an embedded broker that can be stopped and started again.
 type broker struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	addr string
 	url  string
 	stop func()
 }
 
-func newBroker(t *testing.T) *broker {
+func newBroker(t testing.TB) *broker {
 	b := &broker{t: t, dir: t.TempDir(), addr: "127.0.0.1:0"}
 	b.start()
 	t.Cleanup(func() { b.stop() })

@@ -27,7 +27,7 @@ func onEach(t *testing.T, test func(t *testing.T, b bus.Bus)) {
 	t.Run("natsbus", func(t *testing.T) { test(t, newBroker(t).connect(quickly)) })
 }
 
-func open(t *testing.T, path string) *sqldb.DB {
+func open(t testing.TB, path string) *sqldb.DB {
 	t.Helper()
 	db, err := sqldb.Open(t.Context(), "sqlite:"+path, nil)
 	if err != nil {
@@ -40,13 +40,13 @@ func open(t *testing.T, path string) *sqldb.DB {
 	return db
 }
 
-func newDB(t *testing.T) *sqldb.DB {
+func newDB(t testing.TB) *sqldb.DB {
 	t.Helper()
 	return open(t, filepath.Join(t.TempDir(), "service.db"))
 }
 
 // start runs f until the returned function is called or the test ends.
-func start(t *testing.T, f func(context.Context) error) (stop func()) {
+func start(t testing.TB, f func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -62,11 +62,11 @@ func start(t *testing.T, f func(context.Context) error) (stop func()) {
 
 // view is a table that shows an effect twice if it happens twice.
 type view struct {
-	t  *testing.T
+	t  testing.TB
 	db *sqldb.DB
 }
 
-func newView(t *testing.T, db *sqldb.DB) *view {
+func newView(t testing.TB, db *sqldb.DB) *view {
 	v := &view{t, db}
 	err := db.Update(t.Context(), func(ctx context.Context, tx sqldb.Tx) error {
 		_, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS seen (n INTEGER PRIMARY KEY, position INTEGER, kind TEXT)`)

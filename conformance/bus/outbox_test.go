@@ -156,3 +156,49 @@ func TestQuickFromCommitToEffect(t *testing.T) {
 		}
 	})
 }
+
+// addMany records n events in one transaction.
+func addMany(t testing.TB, db *sqldb.DB, n int) {
+	t.Helper()
+	recs := make([]event.Record, n)
+	for i := range recs {
+		recs[i] = noted("courier.moved")
+	}
+	err := db.Update(t.Context(), func(ctx context.Context, tx sqldb.Tx) error {
+		_, err := outbox.Add(ctx, tx, courier, recs...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func eventPosition(n int) event.Position { return event.Position(n) }
+
+// BenchmarkTableToEffect carries records from one database into another, with
+// durable commits: b.N from the table to a subscriber, then b.N into a view.
+func BenchmarkTableToEffect(b *testing.B) {
+	for _, kind := range []string{"membus", "natsbus"} {
+		b.Run(kind, func(b *testing.B) {
+			var carrier bus.Bus = membus.New()
+			if kind == "natsbus" {
+				carrier = newBroker(b).connect(silent)
+			}
+			source, sink := newDB(b), newDB(b)
+			for left := b.N; left > 0; left -= 500 {
+				addMany(b, source, min(left, 500))
+			}
+			v, delivery := newView(b, sink), bus.Filter{Source: "delivery"}
+			c := bus.Consumer{Name: "view", DB: sink, Bus: carrier, Filter: delivery, Handle: v.add}
+			b.ResetTimer()
+			start(b, outbox.NewRelay("delivery", source, carrier, nil).Run)
+			f := bustest.Follow(b, carrier, delivery, bus.Place{})
+			f.Want(1, eventPosition(b.N))
+			relayed := b.Elapsed()
+			start(b, c.Run)
+			v.want(&c, f.Last().Epoch, eventPosition(b.N))
+			b.ReportMetric(float64(b.N)/relayed.Seconds(), "relayed/s")
+			b.ReportMetric(float64(b.N)/(b.Elapsed()-relayed).Seconds(), "applied/s")
+		})
+	}
+}
