@@ -17,11 +17,12 @@ import (
 type Table struct {
 	name string
 
-	mu      sync.Mutex
-	epoch   string
-	rows    []event.Record
-	note    bus.Place
-	changed chan struct{} // closed, and made anew, when a row comes
+	mu       sync.Mutex
+	epoch    string
+	rows     []event.Record
+	versions map[event.Stream]uint64
+	note     bus.Place
+	changed  chan struct{} // closed, and made anew, when a row comes
 }
 
 var (
@@ -31,7 +32,7 @@ var (
 
 // NewTable returns an empty table of a service.
 func NewTable(name string) *Table {
-	return &Table{name: name, epoch: "018f0000-0000-7000-8000-000000000001", changed: make(chan struct{})}
+	return &Table{name: name, epoch: "018f0000-0000-7000-8000-000000000001", versions: make(map[event.Stream]uint64), changed: make(chan struct{})}
 }
 
 // Add records n events more, of stream order/<position mod 7>, type
@@ -50,14 +51,9 @@ func (t *Table) AddTo(s event.Stream, kind string) {
 	if s.ID == "" {
 		s.ID = fmt.Sprint(p % 7)
 	}
-	version := uint64(1)
-	for _, r := range t.rows {
-		if r.Stream == s {
-			version = r.Version + 1
-		}
-	}
+	t.versions[s]++
 	t.rows = append(t.rows, event.Record{
-		ID: id(t.epoch, p), Stream: s, Version: version, Position: p, Type: kind, Schema: 1,
+		ID: id(t.epoch, p), Stream: s, Version: t.versions[s], Position: p, Type: kind, Schema: 1,
 		Time: time.Unix(1_700_000_000, int64(p)*1000).UTC(),
 		Meta: event.Meta{Correlation: fmt.Sprintf("c-%d", p), Tags: []string{"a:b", "c"}},
 		Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, p)),
