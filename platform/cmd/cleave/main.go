@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -80,7 +81,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	if len(args) > 1 && args[0] == "role" {
 		if err := role(ctx, args[1], args[2:]); err != nil {
 			fmt.Fprintf(errs, "cleave role %s: %v\n", args[1], err)
-			return exitFailed
+			code, _ := classify(err)
+			return code
 		}
 		return 0
 	}
@@ -92,13 +94,13 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		return 0
 	}
 	c, ok := commands()[args[0]]
-	e := &env{out: out, err: errs}
+	e := &env{out: out, err: errs, json: slices.Contains(args, "--json") || slices.Contains(args, "-json")}
 	if !ok {
 		return e.fail(&usageError{fmt.Sprintf("there is no command %q; `cleave help` lists them", args[0])})
 	}
 	fs := flag.NewFlagSet("cleave "+args[0], flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.BoolVar(&e.json, "json", false, "")
+	fs.BoolVar(&e.json, "json", e.json && !c.stop, "")
 	fs.StringVar(&e.dir, "dir", "", "")
 	if c.flags != nil {
 		c.flags(fs)
@@ -148,6 +150,20 @@ type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
 
+// endedError is how the supervisor that a command started ended.
+type endedError struct {
+	text string
+	code int
+}
+
+func (e *endedError) Error() string { return e.text }
+
+// names are the codes in the JSON form of an error that only an exit code is
+// known of.
+var names = map[int]string{
+	exitFailed: "failed", exitUsage: "usage", exitNotRunning: "not_running", exitNotFound: "not_found", exitBusy: "busy", exitRefused: "build_failed",
+}
+
 // fail prints an error and returns the exit code it stands for.
 func (e *env) fail(err error) int {
 	code, name := classify(err)
@@ -178,8 +194,11 @@ func classify(err error) (code int, name string) {
 		taken    *supervisor.TakenError
 		broken   *supervisor.BuildError
 		notThere *notRunningError
+		ended    *endedError
 	)
 	switch {
+	case errors.As(err, &ended):
+		return ended.code, names[ended.code]
 	case errors.As(err, &usage), errors.As(err, &problem):
 		return exitUsage, "usage"
 	case errors.As(err, &running):

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -155,7 +156,8 @@ func (f *upFlags) detached(ctx context.Context, e *env, dir string) error {
 		select {
 		case <-ended:
 			data, _ := os.ReadFile(log.Name())
-			return startError(strings.TrimSpace(string(data)))
+			text := strings.TrimPrefix(strings.TrimSpace(string(data)), "cleave role supervisor: ")
+			return &endedError{text, cmp.Or(max(0, cmd.ProcessState.ExitCode()), exitFailed)}
 		case <-ctx.Done():
 			return errors.New("interrupted; the system goes on starting, `cleave down` stops it")
 		case <-time.After(50 * time.Millisecond):
@@ -173,15 +175,6 @@ func (f *upFlags) detached(ctx context.Context, e *env, dir string) error {
 			fmt.Fprintln(e.err, "cleave: not everything is ready yet; `cleave status` says why")
 		}
 	}
-}
-
-// startError turns the last words of a supervisor into the error they were.
-func startError(text string) error {
-	text = strings.TrimPrefix(text, "cleave role supervisor: ")
-	if strings.HasPrefix(text, "the build failed:\n") {
-		return &supervisor.BuildError{Output: strings.TrimPrefix(text, "the build failed:\n")}
-	}
-	return errors.New(text)
 }
 
 // runSupervisor is the role behind `up --detach`.
