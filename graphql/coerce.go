@@ -265,18 +265,18 @@ func (c *coercer) enum(name string, t *ast.Type, field string) (any, *Error) {
 }
 
 func (c *coercer) scalar(v any, t *ast.Type, field string) (any, *Error) {
-	wrong := badInput(field, "%.40v is not a %s", v, t.NamedType)
+	wrong := func() *Error { return badInput(field, "%s is not a %s", brief(v), t.NamedType) }
 	switch t.NamedType {
 	case "Int":
 		n, ok := integer(v)
 		if !ok || n < math.MinInt32 || n > math.MaxInt32 {
-			return nil, wrong
+			return nil, wrong()
 		}
 		return n, nil
 	case "Float":
 		f, ok := float(v)
 		if !ok || math.IsInf(f, 0) || math.IsNaN(f) {
-			return nil, wrong
+			return nil, wrong()
 		}
 		return f, nil
 	case "ID":
@@ -284,7 +284,7 @@ func (c *coercer) scalar(v any, t *ast.Type, field string) (any, *Error) {
 			if _, whole := integer(n); whole {
 				return n.String(), nil
 			}
-			return nil, wrong
+			return nil, wrong()
 		}
 		if n, ok := v.(int64); ok {
 			return strconv.FormatInt(n, 10), nil
@@ -294,12 +294,12 @@ func (c *coercer) scalar(v any, t *ast.Type, field string) (any, *Error) {
 		if s, ok := v.(string); ok && utf8.ValidString(s) {
 			return s, nil
 		}
-		return nil, wrong
+		return nil, wrong()
 	case "Boolean":
 		if b, ok := v.(bool); ok {
 			return b, nil
 		}
-		return nil, wrong
+		return nil, wrong()
 	case "DateTime":
 		return dateTime(v, field)
 	}
@@ -313,7 +313,20 @@ func dateTime(v any, field string) (any, *Error) {
 			return t, nil
 		}
 	}
-	return nil, badInput(field, "%.40v is not a DateTime such as 2026-11-03T18:30:00Z", v)
+	return nil, badInput(field, "%s is not a DateTime such as 2026-11-03T18:30:00Z", brief(v))
+}
+
+// brief names a value in an error without repeating all of it.
+func brief(v any) string {
+	switch v := v.(type) {
+	case string:
+		return fmt.Sprintf("%.40q", v)
+	case []any:
+		return "a list"
+	case map[string]any:
+		return "an object"
+	}
+	return fmt.Sprintf("%.40v", v)
 }
 
 func integer(v any) (int64, bool) {

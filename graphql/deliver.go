@@ -128,10 +128,8 @@ func collect(found map[string][]protoMessage, resp protoMessage, r *rpcDef) {
 func keyText(v value) (string, bool) {
 	switch v.kind {
 	case isProto:
-		if s, ok := v.proto.Interface().(string); ok {
-			return s, s != ""
-		}
-		return v.proto.String(), true
+		text := v.proto.String() // of a number: never empty
+		return text, text != ""
 	case isGo:
 		switch x := normal(v.goValue).(type) {
 		case string:

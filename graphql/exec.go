@@ -112,6 +112,7 @@ type slot struct {
 	val  value
 	err  error
 	kids []*instance // for each object in val, in order; nil for null
+	room []instance  // for kids to come
 }
 
 // prepare coerces all input and decides what is asked, before anything is called.
@@ -262,13 +263,14 @@ func (e *exec) settle(inst *instance, f *field, v value, err error) {
 
 // spread makes an instance of each object in v.
 func (e *exec) spread(inst *instance, f *field, s *slot, v *value, outer []int, index int) {
-	if n, at, ok := v.elements(); ok {
+	if n, ok := v.length(); ok {
 		if index >= 0 {
 			outer = append(slices.Clone(outer), index)
 		}
 		s.kids = slices.Grow(s.kids, n)
+		s.grow(n, len(f.sub.tracked))
 		for i := range n {
-			item := at(i)
+			item := v.item(i)
 			e.spread(inst, f, s, &item, outer, i)
 		}
 		return
@@ -278,7 +280,27 @@ func (e *exec) spread(inst *instance, f *field, s *slot, v *value, outer []int, 
 		s.kids = append(s.kids, nil)
 		return
 	}
-	s.kids = append(s.kids, &instance{sel: f.sub, obj: obj, slots: make([]slot, len(f.sub.tracked)), up: inst, via: f, index: index, outer: outer})
+	kid := s.take(len(f.sub.tracked))
+	*kid = instance{sel: f.sub, obj: obj, slots: kid.slots, up: inst, via: f, index: index, outer: outer}
+	s.kids = append(s.kids, kid)
+}
+
+// grow makes room for n instances with k slots each, at once.
+func (s *slot) grow(n, k int) {
+	s.room = make([]instance, n)
+	slots := make([]slot, n*k)
+	for i := range s.room {
+		s.room[i].slots, slots = slots[:k:k], slots[k:]
+	}
+}
+
+func (s *slot) take(k int) *instance {
+	if len(s.room) == 0 {
+		s.grow(1, k)
+	}
+	kid := &s.room[0]
+	s.room = s.room[1:]
+	return kid
 }
 
 // miss records that f of inst is missing, or puts its fallback in its place.

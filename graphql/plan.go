@@ -28,6 +28,7 @@ type field struct {
 	id       int
 	key      string
 	enc      []byte    // "key":
+	step     any       // the key as an element of a path
 	def      *fieldDef // nil for __typename
 	args     ast.ArgumentList
 	pos      *ast.Position
@@ -135,7 +136,7 @@ func conditions(when []condition, directives ast.DirectiveList) (_ []condition, 
 }
 
 func (p *planner) newField(t *objectType, s *ast.Field) *field {
-	f := &field{id: len(p.plan.fields), key: s.Alias, enc: append(appendString(nil, s.Alias), ':'), args: s.Arguments, pos: s.Position, slot: -1}
+	f := &field{id: len(p.plan.fields), key: s.Alias, step: s.Alias, enc: append(appendString(nil, s.Alias), ':'), args: s.Arguments, pos: s.Position, slot: -1}
 	if s.Name != "__typename" {
 		f.def = t.byName[s.Name]
 	}

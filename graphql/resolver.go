@@ -74,10 +74,10 @@ func (v *value) toGo() any {
 		}
 		return list
 	case isProtoList:
-		n, at, _ := v.elements()
+		n, _ := v.length()
 		list := make([]any, n)
 		for i := range n {
-			item := at(i)
+			item := v.item(i)
 			list[i] = item.toGo()
 		}
 		return list

@@ -226,23 +226,23 @@ func stringValue(fd protoreflect.FieldDescriptor, s string) (protoreflect.Value,
 }
 
 func intValue(fd protoreflect.FieldDescriptor, n int64) (protoreflect.Value, *Error) {
-	tooLarge := badInput("", "%d is out of range", n)
+	tooLarge := func() *Error { return badInput("", "%d is out of range", n) }
 	switch fd.Kind() {
 	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
 		if n < math.MinInt32 || n > math.MaxInt32 {
-			return protoreflect.Value{}, tooLarge
+			return protoreflect.Value{}, tooLarge()
 		}
 		return protoreflect.ValueOfInt32(int32(n)), nil
 	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
 		if n < 0 || n > math.MaxUint32 {
-			return protoreflect.Value{}, tooLarge
+			return protoreflect.Value{}, tooLarge()
 		}
 		return protoreflect.ValueOfUint32(uint32(n)), nil
 	case protoreflect.Int64Kind, protoreflect.Sint64Kind, protoreflect.Sfixed64Kind:
 		return protoreflect.ValueOfInt64(n), nil
 	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
 		if n < 0 {
-			return protoreflect.Value{}, tooLarge
+			return protoreflect.Value{}, tooLarge()
 		}
 		return protoreflect.ValueOfUint64(uint64(n)), nil
 	case protoreflect.DoubleKind:

@@ -41,7 +41,7 @@ func protoField(a *accessor, m protoreflect.Message) value {
 	if !ok {
 		return value{}
 	}
-	if _, list := v.Interface().(protoreflect.List); list {
+	if n := len(a.path); n > 0 && a.path[n-1].IsList() {
 		return value{kind: isProtoList, proto: v, leaf: a.leaf}
 	}
 	return value{kind: isProto, proto: v, leaf: a.leaf}
@@ -83,20 +83,30 @@ func fromGo(x any) value {
 	return value{kind: isGo, goValue: x}
 }
 
-// elements returns the length of a list and how to read it; ok is false for anything else.
-func (v *value) elements() (n int, at func(int) value, ok bool) {
+// length returns how long a list is; ok is false for anything else.
+func (v *value) length() (n int, ok bool) {
 	switch v.kind {
 	case isProtoList:
-		list := v.proto.List()
-		return list.Len(), func(i int) value { return value{kind: isProto, proto: list.Get(i), leaf: v.leaf} }, true
+		return v.proto.List().Len(), true
 	case isMessages:
-		return len(v.messages), func(i int) value { return messageOf(v.messages[i]) }, true
+		return len(v.messages), true
 	case isGo:
 		if r := reflect.ValueOf(v.goValue); r.Kind() == reflect.Slice || r.Kind() == reflect.Array {
-			return r.Len(), func(i int) value { return fromGo(r.Index(i).Interface()) }, true
+			return r.Len(), true
 		}
 	}
-	return 0, nil, false
+	return 0, false
+}
+
+// item returns an element of a list.
+func (v *value) item(i int) value {
+	switch v.kind {
+	case isProtoList:
+		return value{kind: isProto, proto: v.proto.List().Get(i), leaf: v.leaf}
+	case isMessages:
+		return messageOf(v.messages[i])
+	}
+	return fromGo(reflect.ValueOf(v.goValue).Index(i).Interface())
 }
 
 // object is a parent whose fields can be read.

@@ -29,7 +29,7 @@ func (e *exec) writeFields(b []byte, sel *selection, obj object, inst *instance)
 			b = appendString(b, sel.typ.name)
 			continue
 		}
-		e.path = append(e.path, f.key)
+		e.path = append(e.path, f.step)
 		var ok bool
 		b, ok = e.writeField(b, sel, obj, inst, f)
 		e.path = e.path[:len(e.path)-1]
@@ -115,33 +115,28 @@ func skipKid(kids *[]*instance) {
 }
 
 func (e *exec) writeNested(b []byte, out *outType, v *value, f *field, kids *[]*instance) ([]byte, bool) {
+	obj, inst, ok := object{}, (*instance)(nil), false
 	if kids != nil && len(*kids) > 0 {
-		inst := (*kids)[0]
-		*kids = (*kids)[1:]
-		if inst != nil {
-			return orNull(b, out)(e.writeFields(b, f.sub, inst.obj, inst))
-		}
+		inst, *kids = (*kids)[0], (*kids)[1:]
 	}
-	obj, ok := v.object()
+	if inst != nil {
+		obj, ok = inst.obj, true
+	} else {
+		obj, ok = v.object()
+	}
 	if !ok {
 		e.broken(fmt.Errorf("%s is no object", f.def), f)
 		return writeNull(b, out)
 	}
-	return orNull(b, out)(e.writeFields(b, f.sub, obj, nil))
-}
-
-// orNull stops the propagation of null at a nullable place.
-func orNull(before []byte, out *outType) func([]byte, bool) ([]byte, bool) {
-	return func(b []byte, ok bool) ([]byte, bool) {
-		if ok {
-			return b, true
-		}
-		return writeNull(b[:len(before)], out)
+	start := len(b)
+	if b, ok = e.writeFields(b, f.sub, obj, inst); !ok {
+		return writeNull(b[:start], out) // null stops here, or goes on up
 	}
+	return b, true
 }
 
 func (e *exec) writeList(b []byte, out *outType, v *value, f *field, kids *[]*instance) ([]byte, bool) {
-	n, at, ok := v.elements()
+	n, ok := v.length()
 	if !ok && v.kind != isNull {
 		e.broken(fmt.Errorf("%s is no list", f.def), f)
 		return writeNull(b, out)
@@ -155,7 +150,7 @@ func (e *exec) writeList(b []byte, out *outType, v *value, f *field, kids *[]*in
 			b = append(b, ',')
 		}
 		e.path[len(e.path)-1] = i
-		item := at(i)
+		item := v.item(i)
 		if b, ok = e.writeValue(b, out.elem, &item, f, kids); !ok {
 			return writeNull(b[:start], out)
 		}
