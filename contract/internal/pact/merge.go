@@ -1,0 +1,152 @@
+package pact
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cleave-go/cleave/contract/internal/match"
+)
+
+// ErrConflict says that another test recorded something else under the same
+// description and states.
+var ErrConflict = errors.New("another test recorded something else")
+
+// FileName is the name of the file for a pair.
+func FileName(consumer, provider string) string { return consumer + "-" + provider + ".json" }
+
+var merging sync.Mutex
+
+// Merge adds what one test recorded to the file of its pair in dir, replacing
+// what the test of that name recorded before. A file that would not change is
+// not written.
+func Merge(dir string, f *File, test string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, FileName(f.Consumer, f.Provider))
+	merging.Lock()
+	defer merging.Unlock()
+	unlock, err := lock(path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	old, err := readBounded(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	data, err := merged(old, f, test)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if bytes.Equal(old, data) {
+		return nil
+	}
+	return replace(path, data)
+}
+
+func merged(old []byte, f *File, test string) ([]byte, error) {
+	m := map[string]any{}
+	if len(old) > 0 {
+		v, err := match.Decode(old)
+		if err != nil {
+			return nil, err
+		}
+		m = object(v)
+		if got, err := version(object(m["metadata"])); err != nil || got != 4 {
+			return nil, fmt.Errorf("it is of version %d of the specification; delete it to record version 4", got)
+		}
+	}
+	m["consumer"], m["provider"] = named(f.Consumer), named(f.Provider)
+	byKey, list := map[string]any{}, []any{}
+	for _, x := range array(m["interactions"]) {
+		if str(object(object(x)["comments"])["testname"]) != test {
+			byKey[key(object(x))] = x
+			list = append(list, x)
+		}
+	}
+	for i := range f.Interactions {
+		x, err := plain(f.Interactions[i].json())
+		if err != nil {
+			return nil, err
+		}
+		if other, ok := byKey[key(x)]; ok {
+			if !sameContent(object(other), x) {
+				return nil, fmt.Errorf("%w as %q: %s", ErrConflict, f.Interactions[i].Description, str(object(object(other)["comments"])["testname"]))
+			}
+			continue
+		}
+		byKey[key(x)] = x
+		list = append(list, x)
+	}
+	m["interactions"] = list
+	return encodeFile(m)
+}
+
+// plain passes m through JSON, so that it compares with what was read.
+func plain(m map[string]any) (map[string]any, error) {
+	data, err := match.Encode(m, "")
+	if err != nil {
+		return nil, err
+	}
+	v, err := match.Decode(data)
+	return object(v), err
+}
+
+func sameContent(a, b map[string]any) bool {
+	strip := func(m map[string]any) []byte {
+		c := map[string]any{}
+		for k, v := range m {
+			if k != "comments" {
+				c[k] = v
+			}
+		}
+		data, _ := match.Encode(c, "")
+		return data
+	}
+	return bytes.Equal(strip(a), strip(b))
+}
+
+// replace writes a file whole or not at all.
+func replace(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".pact-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
+
+const (
+	lockStale = 10 * time.Second // a lock this old was left by a process that died
+	lockPause = 2 * time.Millisecond
+)
+
+// lock keeps other processes from merging into the same file.
+func lock(path string) (unlock func(), err error) {
+	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock")
+	for {
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		if err == nil {
+			return func() { os.Remove(name) }, f.Close()
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > lockStale {
+			os.Remove(name)
+			continue
+		}
+		time.Sleep(lockPause)
+	}
+}
