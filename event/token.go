@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 )
 
 // Bounds of a Token.
@@ -134,7 +135,7 @@ func ParseToken(s string) (Token, error) {
 		return Token{}, fmt.Errorf("%w: it has %d characters, at most %d are allowed", ErrToken, len(s), maxTokenText)
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) < 2 || b[0] != tokenVersion {
+	if err != nil || strings.ContainsAny(s, "\r\n") || len(b) < 2 || b[0] != tokenVersion { // base64 skips line ends
 		return Token{}, fmt.Errorf("%w: send back exactly what a response carried", ErrToken)
 	}
 	marks, ok := parseMarks(b[1:])

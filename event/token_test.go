@@ -107,6 +107,7 @@ func TestParseTokenRefusesAnythingElse(t *testing.T) {
 	for name, text := range map[string]string{
 		"no base64":              "a b",
 		"padding":                base64.URLEncoding.EncodeToString([]byte("\x01\x01a\x01e\x05")) + "=",
+		"a line end":             "\n" + good,
 		"one byte":               encode("\x01"),
 		"another version":        encode("\x02\x01a\x01e\x05"),
 		"cut off":                good[:len(good)-2],
