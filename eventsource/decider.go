@@ -55,8 +55,9 @@ func (r *Repository[S, C, E]) In(tx sqldb.Tx) *Repository[S, C, E] {
 
 // Loaded is an aggregate as it was read.
 type Loaded[S any] struct {
-	State   S
-	Version uint64 // 0: there are no events
+	State    S
+	Version  uint64         // 0: there are no events
+	Position event.Position // of the last event; 0: there are none
 }
 
 // Option changes one call of Handle or Do.
@@ -131,7 +132,7 @@ func (r *Repository[S, C, E]) once(ctx context.Context, id string, decide func(S
 		return Commit{}, err
 	}
 	if len(events) == 0 {
-		return Commit{Stream: stream, Version: loaded.Version}, nil
+		return Commit{Stream: stream, Version: loaded.Version, Position: loaded.Position}, nil
 	}
 	recs := make([]event.Record, len(events))
 	meta := event.MetaFrom(ctx).Merge(o.meta)
@@ -176,7 +177,7 @@ func (r *Repository[S, C, E]) load(ctx context.Context, s event.Stream, derived 
 			return Loaded[S]{}, nil, fmt.Errorf("eventsource: load %s: %w", s, err)
 		}
 		loaded.State = r.decider.Evolve(loaded.State, e.Data)
-		loaded.Version = rec.Version
+		loaded.Version, loaded.Position = rec.Version, rec.Position
 		if derived != nil && rec.ID == derived(seen) {
 			seen++
 			done = &Commit{Stream: s, Version: rec.Version, Position: rec.Position, Replayed: true}
