@@ -114,7 +114,7 @@ var composeOptions = compose.Options{Classify: func(err error) (string, bool) {
 
 func (e *exec) rpc(ctx context.Context, r *rpcDef, c *chunk) error {
 	c.resp = r.out.New()
-	return e.s.options.Client(r.service).CallUnary(ctx, r.spec, c.req.Interface(), c.resp.Interface())
+	return r.client.CallUnary(ctx, r.spec, c.req.Interface(), c.resp.Interface())
 }
 
 func (j *job) resolve(ctx context.Context) (err error) {

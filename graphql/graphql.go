@@ -20,8 +20,9 @@ import (
 
 // Options adjusts Load.
 type Options struct {
-	// Client gives the client that @rpc fields of a service use. It is called
-	// for each call, so it may bind late. Required if the schema has an @rpc.
+	// Client gives the client that @rpc fields of a service use. Load asks for
+	// it; it is not used before the first operation. Required if the schema has
+	// an @rpc.
 	Client func(service string) *connect.Client
 	// Resolvers are Go functions for fields that no mapping can express, by
 	// "Type.field". Default: none.

@@ -19,6 +19,7 @@ const maxKeys = 200
 type rpcDef struct {
 	field   *fieldDef
 	service string
+	client  *connect.Client
 	spec    connect.Spec
 	in      protoreflect.MessageType
 	out     protoreflect.MessageType
@@ -69,6 +70,7 @@ func (s *Schema) compileRPC(full *ast.Schema, f *fieldDef, d *ast.Directive) err
 	if s.options.Client == nil {
 		return f.errorf("has @rpc, but Options.Client is nil")
 	}
+	r.client = s.options.Client(r.service)
 	r.describe(method)
 	if a := d.Arguments.ForName("max"); a != nil {
 		n, _ := a.Value.Value(nil)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 )
@@ -60,7 +61,7 @@ func Describe(ctx context.Context, services []Named, out io.Writer) error {
 }
 
 func (h *Host) describe() ServiceDescription {
-	d := ServiceDescription{Name: h.name, Calls: slices.Sorted(slices.Values(h.needs)), Edge: h.edge != "", Database: h.db != nil}
+	d := ServiceDescription{Name: h.name, Calls: slices.Sorted(maps.Keys(h.clients)), Edge: h.edge != "", Database: h.db != nil}
 	for spec := range h.server.Specs() {
 		d.Procedures = append(d.Procedures, spec.Procedure)
 	}

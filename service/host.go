@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync"
 
 	"connectrpc.com/connect/v2"
@@ -42,7 +41,7 @@ type Host struct {
 	handlers []handler
 	workers  []worker
 	checks   []check
-	needs    []string // services called
+	clients  map[string]*connect.Client // by service called
 	db       *sqldb.DB
 }
 
@@ -66,7 +65,7 @@ type (
 var notYet = rpi.ErrorDef{Err: bus.ErrNotYet, Code: connect.CodeAborted, Reason: "NOT_YET"}
 
 func (p *process) newHost(name string) *Host {
-	h := &Host{name: name, process: p, errors: rpi.Errors(notYet), logger: p.logger.With("service", name)}
+	h := &Host{name: name, process: p, clients: map[string]*connect.Client{}, errors: rpi.Errors(notYet), logger: p.logger.With("service", name)}
 	h.server = rpi.NewServer(&rpi.ServerOptions{
 		Errors: h.errors, Logger: h.logger, Verifier: p.verifier,
 		Tracer: p.tracer, Meter: p.meter,
@@ -91,16 +90,19 @@ func (h *Host) Server() *connect.Server { return h.server }
 // calls.
 func (h *Host) Errors(defs ...rpi.ErrorDef) { h.errors.Add(defs...) }
 
-// Client returns a client of another service: in the same process if it runs
-// here, else wherever it is found. Which one is settled when all services of
-// the process are composed; calls made earlier fail.
+// Client returns the client of another service: in the same process if it
+// runs here, else wherever it is found. Which one is settled when all services
+// of the process are composed; calls made earlier fail. Asked again it is the
+// same client.
 func (h *Host) Client(service string) *connect.Client {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !slices.Contains(h.needs, service) {
-		h.needs = append(h.needs, service)
+	c := h.clients[service]
+	if c == nil {
+		c = connect.NewClient(&binding{host: h, service: service})
+		h.clients[service] = c
 	}
-	return connect.NewClient(&binding{host: h, service: service})
+	return c
 }
 
 // Handle serves plain HTTP beside the procedures of Server. The pattern is
