@@ -26,6 +26,9 @@ const (
 	// OrderHistoryServiceListOrdersProcedure is the procedure name of the OrderHistoryService's
 	// ListOrders RPC.
 	OrderHistoryServiceListOrdersProcedure = "/ftgo.orderhistory.v1.OrderHistoryService/ListOrders"
+	// OrderHistoryServiceBatchListOrdersProcedure is the procedure name of the OrderHistoryService's
+	// BatchListOrders RPC.
+	OrderHistoryServiceBatchListOrdersProcedure = "/ftgo.orderhistory.v1.OrderHistoryService/BatchListOrders"
 )
 
 var (
@@ -37,12 +40,22 @@ var (
 			IdempotencyLevel: connect.IdempotencyNoSideEffects,
 		}
 	})
+	orderHistoryServiceBatchListOrdersSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType:       connect.StreamTypeUnary,
+			Schema:           File_orderhistory_orderhistoryapi_orderhistory_proto.Services().ByName("OrderHistoryService").Methods().ByName("BatchListOrders"),
+			Procedure:        OrderHistoryServiceBatchListOrdersProcedure,
+			IdempotencyLevel: connect.IdempotencyNoSideEffects,
+		}
+	})
 )
 
 // OrderHistoryServiceClient is a client for the ftgo.orderhistory.v1.OrderHistoryService service.
 type OrderHistoryServiceClient interface {
 	// ListOrders answers newest first.
 	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error)
+	// BatchListOrders answers the same page for each of at most 200 consumers.
+	BatchListOrders(context.Context, *BatchListOrdersRequest) (*BatchListOrdersResponse, error)
 }
 
 // NewOrderHistoryServiceClient constructs a client for the ftgo.orderhistory.v1.OrderHistoryService
@@ -56,6 +69,8 @@ func NewOrderHistoryServiceClient(client *connect.Client) OrderHistoryServiceCli
 type OrderHistoryServiceHandler interface {
 	// ListOrders answers newest first.
 	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error)
+	// BatchListOrders answers the same page for each of at most 200 consumers.
+	BatchListOrders(context.Context, *BatchListOrdersRequest) (*BatchListOrdersResponse, error)
 }
 
 // RegisterOrderHistoryServiceHandler registers svc as the ftgo.orderhistory.v1.OrderHistoryService
@@ -64,6 +79,7 @@ func RegisterOrderHistoryServiceHandler(server *connect.Server, svc OrderHistory
 	adapter := orderHistoryServiceHandler{svc: svc}
 	server.Register(
 		connect.Method{Spec: orderHistoryServiceListOrdersSpec(), Handler: adapter.listOrders},
+		connect.Method{Spec: orderHistoryServiceBatchListOrdersSpec(), Handler: adapter.batchListOrders},
 	)
 }
 
@@ -72,6 +88,10 @@ type UnimplementedOrderHistoryServiceHandler struct{}
 
 func (UnimplementedOrderHistoryServiceHandler) ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "ftgo.orderhistory.v1.OrderHistoryService.ListOrders is not implemented")
+}
+
+func (UnimplementedOrderHistoryServiceHandler) BatchListOrders(context.Context, *BatchListOrdersRequest) (*BatchListOrdersResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "ftgo.orderhistory.v1.OrderHistoryService.BatchListOrders is not implemented")
 }
 
 type orderHistoryServiceClient struct {
@@ -86,6 +106,14 @@ func (c *orderHistoryServiceClient) ListOrders(ctx context.Context, req *ListOrd
 	return &res, nil
 }
 
+func (c *orderHistoryServiceClient) BatchListOrders(ctx context.Context, req *BatchListOrdersRequest) (*BatchListOrdersResponse, error) {
+	var res BatchListOrdersResponse
+	if err := c.client.CallUnary(ctx, orderHistoryServiceBatchListOrdersSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
 type orderHistoryServiceHandler struct{ svc OrderHistoryServiceHandler }
 
 func (h orderHistoryServiceHandler) listOrders(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
@@ -94,6 +122,18 @@ func (h orderHistoryServiceHandler) listOrders(ctx context.Context, _ connect.Sp
 		return err
 	}
 	res, err := h.svc.ListOrders(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h orderHistoryServiceHandler) batchListOrders(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req BatchListOrdersRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.BatchListOrders(ctx, &req)
 	if err != nil {
 		return err
 	}

@@ -485,6 +485,180 @@ func (x *ListOrdersResponse) GetEndCursor() string {
 	return ""
 }
 
+type BatchListOrdersRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ConsumerIds []string               `protobuf:"bytes,1,rep,name=consumer_ids,json=consumerIds,proto3" json:"consumer_ids,omitempty"`
+	// 1 to 100; 0 means 20.
+	First int32 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	// The end_cursor of the page before.
+	After         string `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchListOrdersRequest) Reset() {
+	*x = BatchListOrdersRequest{}
+	mi := &file_orderhistory_orderhistoryapi_orderhistory_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchListOrdersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchListOrdersRequest) ProtoMessage() {}
+
+func (x *BatchListOrdersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orderhistory_orderhistoryapi_orderhistory_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchListOrdersRequest.ProtoReflect.Descriptor instead.
+func (*BatchListOrdersRequest) Descriptor() ([]byte, []int) {
+	return file_orderhistory_orderhistoryapi_orderhistory_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *BatchListOrdersRequest) GetConsumerIds() []string {
+	if x != nil {
+		return x.ConsumerIds
+	}
+	return nil
+}
+
+func (x *BatchListOrdersRequest) GetFirst() int32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *BatchListOrdersRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+type BatchListOrdersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lists         []*ConsumerOrders      `protobuf:"bytes,1,rep,name=lists,proto3" json:"lists,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchListOrdersResponse) Reset() {
+	*x = BatchListOrdersResponse{}
+	mi := &file_orderhistory_orderhistoryapi_orderhistory_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchListOrdersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchListOrdersResponse) ProtoMessage() {}
+
+func (x *BatchListOrdersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orderhistory_orderhistoryapi_orderhistory_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchListOrdersResponse.ProtoReflect.Descriptor instead.
+func (*BatchListOrdersResponse) Descriptor() ([]byte, []int) {
+	return file_orderhistory_orderhistoryapi_orderhistory_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *BatchListOrdersResponse) GetLists() []*ConsumerOrders {
+	if x != nil {
+		return x.Lists
+	}
+	return nil
+}
+
+type ConsumerOrders struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ConsumerId    string                 `protobuf:"bytes,1,opt,name=consumer_id,json=consumerId,proto3" json:"consumer_id,omitempty"`
+	Orders        []*Order               `protobuf:"bytes,2,rep,name=orders,proto3" json:"orders,omitempty"`
+	HasNextPage   bool                   `protobuf:"varint,3,opt,name=has_next_page,json=hasNextPage,proto3" json:"has_next_page,omitempty"`
+	EndCursor     string                 `protobuf:"bytes,4,opt,name=end_cursor,json=endCursor,proto3" json:"end_cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerOrders) Reset() {
+	*x = ConsumerOrders{}
+	mi := &file_orderhistory_orderhistoryapi_orderhistory_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerOrders) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerOrders) ProtoMessage() {}
+
+func (x *ConsumerOrders) ProtoReflect() protoreflect.Message {
+	mi := &file_orderhistory_orderhistoryapi_orderhistory_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerOrders.ProtoReflect.Descriptor instead.
+func (*ConsumerOrders) Descriptor() ([]byte, []int) {
+	return file_orderhistory_orderhistoryapi_orderhistory_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ConsumerOrders) GetConsumerId() string {
+	if x != nil {
+		return x.ConsumerId
+	}
+	return ""
+}
+
+func (x *ConsumerOrders) GetOrders() []*Order {
+	if x != nil {
+		return x.Orders
+	}
+	return nil
+}
+
+func (x *ConsumerOrders) GetHasNextPage() bool {
+	if x != nil {
+		return x.HasNextPage
+	}
+	return false
+}
+
+func (x *ConsumerOrders) GetEndCursor() string {
+	if x != nil {
+		return x.EndCursor
+	}
+	return ""
+}
+
 var File_orderhistory_orderhistoryapi_orderhistory_proto protoreflect.FileDescriptor
 
 const file_orderhistory_orderhistoryapi_orderhistory_proto_rawDesc = "" +
@@ -531,10 +705,24 @@ const file_orderhistory_orderhistoryapi_orderhistory_proto_rawDesc = "" +
 	"\x06orders\x18\x01 \x03(\v2\x1b.ftgo.orderhistory.v1.OrderR\x06orders\x12\"\n" +
 	"\rhas_next_page\x18\x02 \x01(\bR\vhasNextPage\x12\x1d\n" +
 	"\n" +
-	"end_cursor\x18\x03 \x01(\tR\tendCursor2{\n" +
+	"end_cursor\x18\x03 \x01(\tR\tendCursor\"g\n" +
+	"\x16BatchListOrdersRequest\x12!\n" +
+	"\fconsumer_ids\x18\x01 \x03(\tR\vconsumerIds\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x05R\x05first\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after\"U\n" +
+	"\x17BatchListOrdersResponse\x12:\n" +
+	"\x05lists\x18\x01 \x03(\v2$.ftgo.orderhistory.v1.ConsumerOrdersR\x05lists\"\xa9\x01\n" +
+	"\x0eConsumerOrders\x12\x1f\n" +
+	"\vconsumer_id\x18\x01 \x01(\tR\n" +
+	"consumerId\x123\n" +
+	"\x06orders\x18\x02 \x03(\v2\x1b.ftgo.orderhistory.v1.OrderR\x06orders\x12\"\n" +
+	"\rhas_next_page\x18\x03 \x01(\bR\vhasNextPage\x12\x1d\n" +
+	"\n" +
+	"end_cursor\x18\x04 \x01(\tR\tendCursor2\xf0\x01\n" +
 	"\x13OrderHistoryService\x12d\n" +
 	"\n" +
-	"ListOrders\x12'.ftgo.orderhistory.v1.ListOrdersRequest\x1a(.ftgo.orderhistory.v1.ListOrdersResponse\"\x03\x90\x02\x01BHZFgithub.com/cleave-go/cleave/examples/ftgo/orderhistory/orderhistoryapib\x06proto3"
+	"ListOrders\x12'.ftgo.orderhistory.v1.ListOrdersRequest\x1a(.ftgo.orderhistory.v1.ListOrdersResponse\"\x03\x90\x02\x01\x12s\n" +
+	"\x0fBatchListOrders\x12,.ftgo.orderhistory.v1.BatchListOrdersRequest\x1a-.ftgo.orderhistory.v1.BatchListOrdersResponse\"\x03\x90\x02\x01BHZFgithub.com/cleave-go/cleave/examples/ftgo/orderhistory/orderhistoryapib\x06proto3"
 
 var (
 	file_orderhistory_orderhistoryapi_orderhistory_proto_rawDescOnce sync.Once
@@ -548,32 +736,39 @@ func file_orderhistory_orderhistoryapi_orderhistory_proto_rawDescGZIP() []byte {
 	return file_orderhistory_orderhistoryapi_orderhistory_proto_rawDescData
 }
 
-var file_orderhistory_orderhistoryapi_orderhistory_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_orderhistory_orderhistoryapi_orderhistory_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_orderhistory_orderhistoryapi_orderhistory_proto_goTypes = []any{
-	(*Money)(nil),                 // 0: ftgo.orderhistory.v1.Money
-	(*Address)(nil),               // 1: ftgo.orderhistory.v1.Address
-	(*OrderLineItem)(nil),         // 2: ftgo.orderhistory.v1.OrderLineItem
-	(*Order)(nil),                 // 3: ftgo.orderhistory.v1.Order
-	(*ListOrdersRequest)(nil),     // 4: ftgo.orderhistory.v1.ListOrdersRequest
-	(*ListOrdersResponse)(nil),    // 5: ftgo.orderhistory.v1.ListOrdersResponse
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*Money)(nil),                   // 0: ftgo.orderhistory.v1.Money
+	(*Address)(nil),                 // 1: ftgo.orderhistory.v1.Address
+	(*OrderLineItem)(nil),           // 2: ftgo.orderhistory.v1.OrderLineItem
+	(*Order)(nil),                   // 3: ftgo.orderhistory.v1.Order
+	(*ListOrdersRequest)(nil),       // 4: ftgo.orderhistory.v1.ListOrdersRequest
+	(*ListOrdersResponse)(nil),      // 5: ftgo.orderhistory.v1.ListOrdersResponse
+	(*BatchListOrdersRequest)(nil),  // 6: ftgo.orderhistory.v1.BatchListOrdersRequest
+	(*BatchListOrdersResponse)(nil), // 7: ftgo.orderhistory.v1.BatchListOrdersResponse
+	(*ConsumerOrders)(nil),          // 8: ftgo.orderhistory.v1.ConsumerOrders
+	(*timestamppb.Timestamp)(nil),   // 9: google.protobuf.Timestamp
 }
 var file_orderhistory_orderhistoryapi_orderhistory_proto_depIdxs = []int32{
-	0, // 0: ftgo.orderhistory.v1.OrderLineItem.price:type_name -> ftgo.orderhistory.v1.Money
-	6, // 1: ftgo.orderhistory.v1.Order.placed_at:type_name -> google.protobuf.Timestamp
-	2, // 2: ftgo.orderhistory.v1.Order.line_items:type_name -> ftgo.orderhistory.v1.OrderLineItem
-	0, // 3: ftgo.orderhistory.v1.Order.total:type_name -> ftgo.orderhistory.v1.Money
-	1, // 4: ftgo.orderhistory.v1.Order.delivery_address:type_name -> ftgo.orderhistory.v1.Address
-	6, // 5: ftgo.orderhistory.v1.Order.delivery_time:type_name -> google.protobuf.Timestamp
-	6, // 6: ftgo.orderhistory.v1.ListOrdersRequest.since:type_name -> google.protobuf.Timestamp
-	3, // 7: ftgo.orderhistory.v1.ListOrdersResponse.orders:type_name -> ftgo.orderhistory.v1.Order
-	4, // 8: ftgo.orderhistory.v1.OrderHistoryService.ListOrders:input_type -> ftgo.orderhistory.v1.ListOrdersRequest
-	5, // 9: ftgo.orderhistory.v1.OrderHistoryService.ListOrders:output_type -> ftgo.orderhistory.v1.ListOrdersResponse
-	9, // [9:10] is the sub-list for method output_type
-	8, // [8:9] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	0,  // 0: ftgo.orderhistory.v1.OrderLineItem.price:type_name -> ftgo.orderhistory.v1.Money
+	9,  // 1: ftgo.orderhistory.v1.Order.placed_at:type_name -> google.protobuf.Timestamp
+	2,  // 2: ftgo.orderhistory.v1.Order.line_items:type_name -> ftgo.orderhistory.v1.OrderLineItem
+	0,  // 3: ftgo.orderhistory.v1.Order.total:type_name -> ftgo.orderhistory.v1.Money
+	1,  // 4: ftgo.orderhistory.v1.Order.delivery_address:type_name -> ftgo.orderhistory.v1.Address
+	9,  // 5: ftgo.orderhistory.v1.Order.delivery_time:type_name -> google.protobuf.Timestamp
+	9,  // 6: ftgo.orderhistory.v1.ListOrdersRequest.since:type_name -> google.protobuf.Timestamp
+	3,  // 7: ftgo.orderhistory.v1.ListOrdersResponse.orders:type_name -> ftgo.orderhistory.v1.Order
+	8,  // 8: ftgo.orderhistory.v1.BatchListOrdersResponse.lists:type_name -> ftgo.orderhistory.v1.ConsumerOrders
+	3,  // 9: ftgo.orderhistory.v1.ConsumerOrders.orders:type_name -> ftgo.orderhistory.v1.Order
+	4,  // 10: ftgo.orderhistory.v1.OrderHistoryService.ListOrders:input_type -> ftgo.orderhistory.v1.ListOrdersRequest
+	6,  // 11: ftgo.orderhistory.v1.OrderHistoryService.BatchListOrders:input_type -> ftgo.orderhistory.v1.BatchListOrdersRequest
+	5,  // 12: ftgo.orderhistory.v1.OrderHistoryService.ListOrders:output_type -> ftgo.orderhistory.v1.ListOrdersResponse
+	7,  // 13: ftgo.orderhistory.v1.OrderHistoryService.BatchListOrders:output_type -> ftgo.orderhistory.v1.BatchListOrdersResponse
+	12, // [12:14] is the sub-list for method output_type
+	10, // [10:12] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_orderhistory_orderhistoryapi_orderhistory_proto_init() }
@@ -587,7 +782,7 @@ func file_orderhistory_orderhistoryapi_orderhistory_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orderhistory_orderhistoryapi_orderhistory_proto_rawDesc), len(file_orderhistory_orderhistoryapi_orderhistory_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,2 @@
+// Package accountingapi is what other services may know of accounting: its procedures, commands and events.
+package accountingapi

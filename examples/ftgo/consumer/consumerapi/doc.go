@@ -1,0 +1,2 @@
+// Package consumerapi is what other services may know of consumer: its procedures, commands and events.
+package consumerapi

@@ -1,0 +1,2 @@
+// Package kitchenapi is what other services may know of kitchen: its procedures, commands and events.
+package kitchenapi
