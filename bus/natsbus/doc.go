@@ -30,7 +30,7 @@
 // needs permission for; the stream stores it, and consumers see it, under
 // <subject> (see bus.Subject). It is a CloudEvent in binary mode: ce-id, ce-type,
 // ce-source "/<service>/<epoch>", ce-subject the stream, ce-sequence the
-// position in 20 digits, ce-streamversion, ce-dataschema
+// position in 20 digits, ce-streamcategory, ce-streamversion, ce-dataschema
 // "urn:cleave:schema:<type>:<number>", ce-partitionkey, ce-time,
 // ce-traceparent, ce-correlationid, ce-causationid, ce-tenant, ce-actor, the
 // extensions in Meta.Ext under their names, and ce-cleavemeta with what has no

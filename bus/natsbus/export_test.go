@@ -1,0 +1,9 @@
+package natsbus
+
+// What the tests of the wire format need.
+var (
+	Encode = encode
+	Decode = decode
+)
+
+var ErrForeign = errForeign
