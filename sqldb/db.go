@@ -104,8 +104,8 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	if db.readers, err = sql.Open("sqlite", dsn(db.path, o.BusyTimeout, "query_only(1)")); err != nil {
 		return err
 	}
-	db.readers.SetMaxOpenConns(o.Readers)
-	db.readers.SetMaxIdleConns(o.Readers)
+	db.readers.SetMaxOpenConns(o.Readers + 1) // one looks for foreign commits
+	db.readers.SetMaxIdleConns(o.Readers + 1)
 	db.queries.prepare = db.readers.PrepareContext
 	return db.commits.open(ctx, db.readers)
 }

@@ -502,6 +502,18 @@ func TestCloseAnswersThoseWhoWaitAndIsFinal(t *testing.T) {
 	}
 }
 
+func TestOneReaderIsEnough(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "a.db"), &sqldb.Options{Readers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var n int
+	if err := db.QueryRowContext(t.Context(), "SELECT ? + 1", 1).Scan(&n); err != nil || n != 2 {
+		t.Errorf("got %d, %v", n, err)
+	}
+}
+
 func TestTooManyWaitingCallersAreRefused(t *testing.T) {
 	db, err := sqldb.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "a.db"), &sqldb.Options{MaxWaiting: 1})
 	if err != nil {
