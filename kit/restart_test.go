@@ -3,6 +3,7 @@ package kit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,12 +22,17 @@ import (
 
 	"github.com/cleave-go/cleave/internal/echoapi"
 	"github.com/cleave-go/cleave/kit"
+	"github.com/cleave-go/cleave/service"
 )
 
 // TestMain makes the test binary a service when it is told to be one.
 func TestMain(m *testing.M) {
-	if os.Getenv("KIT_TEST_SERVE") != "" {
+	switch os.Getenv("KIT_TEST_SERVE") {
+	case "":
+	case "echo":
 		kit.Main("echo", newEcho)
+	default:
+		kit.MainAll(kit.Service{Name: "echo", New: newEcho}, kit.Service{Name: "gate", New: newGate})
 	}
 	os.Exit(m.Run())
 }
@@ -37,8 +43,16 @@ type child struct {
 	logs *strings.Builder
 }
 
-// startChild returns when the child said that it is ready.
-func startChild(t *testing.T, socket *os.File) *child {
+// newGate is a gateway.
+func newGate(_ context.Context, h *service.Host) error {
+	h.Edge("127.0.0.1:1") // not to be had: the inherited socket comes first
+	h.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "gate") }))
+	return nil
+}
+
+// startChild returns when the child said that it is ready. It serves what names
+// the services that sockets are for.
+func startChild(t *testing.T, serve, names string, sockets ...*os.File) *child {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "kit") // t.TempDir is too long for a socket's name
 	if err != nil {
@@ -52,8 +66,8 @@ func startChild(t *testing.T, socket *os.File) *child {
 	}
 	defer notify.Close()
 	c := &child{cmd: exec.Command(os.Args[0]), logs: &strings.Builder{}}
-	c.cmd.Env = append(os.Environ(), "KIT_TEST_SERVE=1", "LISTEN_FDS=1", "NOTIFY_SOCKET="+path, "CLEAVE_DATA="+dir)
-	c.cmd.ExtraFiles = []*os.File{socket}
+	c.cmd.Env = append(os.Environ(), "KIT_TEST_SERVE="+serve, fmt.Sprintf("LISTEN_FDS=%d", len(sockets)), "LISTEN_FDNAMES="+names, "NOTIFY_SOCKET="+path, "CLEAVE_DATA="+dir)
+	c.cmd.ExtraFiles = sockets
 	c.cmd.Stderr = c.logs
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -89,18 +103,9 @@ func (c *child) stop(t *testing.T) time.Duration {
 
 func TestRestartsOnAnInheritedSocketLoseNoRequest(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	socket, err := l.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
+	l, socket := hold(t)
 	url := "http://" + l.Addr().String()
-	current := startChild(t, socket)
+	current := startChild(t, "echo", "", socket)
 
 	ctx, stop := context.WithCancel(t.Context())
 	var load sync.WaitGroup
@@ -125,7 +130,7 @@ func TestRestartsOnAnInheritedSocketLoseNoRequest(t *testing.T) {
 	}
 	var longest time.Duration
 	for range restarts {
-		next := startChild(t, socket)
+		next := startChild(t, "echo", "", socket)
 		longest = max(longest, current.stop(t))
 		current = next
 	}
@@ -137,17 +142,8 @@ func TestRestartsOnAnInheritedSocketLoseNoRequest(t *testing.T) {
 
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	socket, err := l.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	c := startChild(t, socket)
+	l, socket := hold(t)
+	c := startChild(t, "echo", "", socket)
 	conn, err := net.Dial("tcp", l.Addr().String()) // holds the drain up
 	if err != nil {
 		t.Fatal(err)
@@ -173,4 +169,34 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 			t.Fatal("two signals did not end it")
 		}
 	}
+}
+
+// hold opens a socket for children to inherit.
+func hold(t *testing.T) (net.Listener, *os.File) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	return l, socket
+}
+
+func TestInheritedSocketsGoToTheServicesTheyAreNamedFor(t *testing.T) {
+	t.Parallel()
+	business, businessSocket := hold(t)
+	gate, gateSocket := hold(t)
+	c := startChild(t, "both", "business:gate", businessSocket, gateSocket)
+	if _, body := get(t, "http://"+business.Addr().String()+"/hello"); body != "hello" {
+		t.Errorf("the business socket said %q", body)
+	}
+	if _, body := get(t, "http://"+gate.Addr().String()+"/"); body != "gate" {
+		t.Errorf("the gateway's socket said %q", body)
+	}
+	c.stop(t)
 }

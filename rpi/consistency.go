@@ -73,27 +73,24 @@ func Committed(ctx context.Context, source, epoch string, pos event.Position) {
 	}
 }
 
-// consistency sends what is required and collects what was caused.
-func (o CallOptions) consistency(next connect.ClientFunc) connect.ClientFunc {
-	return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
-		c := consistencyOf(ctx)
-		info, ok := connect.CallInfoForClientContext(ctx)
-		if c == nil || !ok {
-			return next(ctx, spec)
-		}
-		if t := c.Token(); !t.IsZero() {
-			info.RequestHeader().Set(ConsistencyHeader, t.String())
-		}
-		stream, err := next(ctx, spec)
-		if err != nil {
-			return nil, err
-		}
-		return &watched{ClientStream: stream, unary: spec.StreamType == connect.StreamTypeUnary, onEnd: func(error) {
-			// A token that does not parse is a server's mistake: not worth the answer.
-			if t, err := event.ParseToken(info.ResponseHeader().Get(ConsistencyHeader)); err == nil {
-				c.add(t)
-			}
-		}}, nil
+// ask writes what a call's answer must include.
+func (c *Consistency) ask(h *connect.Header) {
+	if c == nil {
+		return
+	}
+	if t := c.Token(); !t.IsZero() {
+		h.Set(ConsistencyHeader, t.String())
+	}
+}
+
+// gather reads what a call has caused. A token that does not parse is the
+// server's mistake and not worth the answer.
+func (c *Consistency) gather(h *connect.Header) {
+	if c == nil || !h.Has(ConsistencyHeader) {
+		return
+	}
+	if t, err := event.ParseToken(h.Get(ConsistencyHeader)); err == nil {
+		c.add(t)
 	}
 }
 

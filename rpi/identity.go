@@ -18,18 +18,6 @@ var builtin = Errors(
 	ErrorDef{Err: auth.ErrKeysUnavailable, Code: connect.CodeUnavailable, Reason: "KEYS_UNAVAILABLE"},
 )
 
-// forward sends the caller's own token along.
-func (o CallOptions) forward(next connect.ClientFunc) connect.ClientFunc {
-	return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
-		if raw := auth.Raw(ctx); raw != "" {
-			if info, ok := connect.CallInfoForClientContext(ctx); ok && !info.RequestHeader().Has("Authorization") {
-				info.RequestHeader().Set("Authorization", "Bearer "+raw)
-			}
-		}
-		return next(ctx, spec)
-	}
-}
-
 // identify verifies the caller's token before anything of the request is
 // read. A caller without one is anonymous; one with a bad one is refused.
 func (o ServerOptions) identify(next connect.ServerFunc) connect.ServerFunc {

@@ -29,7 +29,7 @@ func Local(s *connect.Server, o *LocalOptions) connect.Transport {
 	if o == nil {
 		o = &LocalOptions{}
 	}
-	return chained(local{s}.open, o.Call.interceptors("local")...)
+	return chained(local{s}.open, o.Call.interceptor("local"))
 }
 
 type local struct{ server *connect.Server }

@@ -17,18 +17,6 @@ const CorrelationHeader = "Cleave-Correlation"
 // maxCorrelation bounds what is taken from a header into events.
 const maxCorrelation = 128
 
-// meta sends the correlation of the work at hand.
-func (o CallOptions) meta(next connect.ClientFunc) connect.ClientFunc {
-	return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
-		if c := event.MetaFrom(ctx).Correlation; c != "" {
-			if info, ok := connect.CallInfoForClientContext(ctx); ok && !info.RequestHeader().Has(CorrelationHeader) {
-				info.RequestHeader().Set(CorrelationHeader, c)
-			}
-		}
-		return next(ctx, spec)
-	}
-}
-
 // metaServer has the events that a handler records carry correlation, trace
 // and actor.
 func (o ServerOptions) metaServer(next connect.ServerFunc) connect.ServerFunc {

@@ -84,7 +84,7 @@ func Remote(service string, r discovery.Resolver, o *RemoteOptions) *RemoteTrans
 			t.logger.Warn("breaker changed", "service", e.Breaker, "from", e.From.String(), "to", e.To.String(), "reason", string(e.Reason))
 		})
 	}
-	t.chain = chained(t.open, opts.Call.interceptors("remote")...)
+	t.chain = chained(t.open, opts.Call.interceptor("remote"))
 	return t
 }
 

@@ -12,7 +12,6 @@ import (
 	"connectrpc.com/connect/v2/connecthttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/cleave-go/cleave/auth"
@@ -38,9 +37,6 @@ func NewServer(o *ServerOptions) *connect.Server {
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
-	}
-	if opts.Meter == nil {
-		opts.Meter = metricnoop.Meter{}
 	}
 	if opts.MaxDeadline <= 0 {
 		opts.MaxDeadline = 30 * time.Second
@@ -79,19 +75,12 @@ func (o ServerOptions) recover(next connect.ServerFunc) connect.ServerFunc {
 
 // observe measures each call and logs what is the server's fault.
 func (o ServerOptions) observe(next connect.ServerFunc) connect.ServerFunc {
-	duration, err := o.Meter.Float64Histogram("rpc.server.duration", metric.WithUnit("s"),
-		metric.WithDescription("How long calls took to serve."))
-	if err != nil {
-		duration, _ = metricnoop.Meter{}.Float64Histogram("")
-	}
+	duration := histogram(o.Meter, "rpc.server.duration", "How long calls took to serve.")
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
 		begin := time.Now()
 		err := next(ctx, spec, stream)
 		took := time.Since(begin)
-		code := "ok"
-		if err != nil {
-			code = connect.CodeOf(asRemote(err)).String()
-		}
+		code := codeText(err)
 		duration.Record(ctx, took.Seconds(), metric.WithAttributes(
 			attribute.String("rpc.method", spanName(spec)), attribute.String("rpc.code", code)))
 		level := slog.LevelDebug
@@ -115,6 +104,9 @@ func (o ServerOptions) clamp(next connect.ServerFunc) connect.ServerFunc {
 			return contextError(err)
 		}
 		if spec.StreamType != connect.StreamTypeUnary {
+			return next(ctx, spec, stream)
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= o.MaxDeadline {
 			return next(ctx, spec, stream)
 		}
 		ctx, cancel := context.WithTimeout(ctx, o.MaxDeadline)

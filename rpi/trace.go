@@ -29,27 +29,6 @@ func tracerOr(t trace.Tracer) trace.Tracer {
 	return t
 }
 
-// trace makes a span of each call and sends its context along.
-func (o CallOptions) trace(binding string) connect.ClientInterceptor {
-	tracer := tracerOr(o.Tracer)
-	return func(next connect.ClientFunc) connect.ClientFunc {
-		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
-			ctx, span := tracer.Start(traceOfMeta(ctx), spanName(spec), trace.WithSpanKind(trace.SpanKindClient),
-				trace.WithAttributes(spanAttributes(spec, binding)...))
-			if info, ok := connect.CallInfoForClientContext(ctx); ok {
-				propagator.Inject(ctx, carrier{info.RequestHeader()})
-			}
-			stream, err := next(ctx, spec)
-			if err != nil {
-				endSpan(span, err)
-				return nil, err
-			}
-			return &watched{ClientStream: stream, unary: spec.StreamType == connect.StreamTypeUnary,
-				onEnd: func(err error) { endSpan(span, err) }}, nil
-		}
-	}
-}
-
 // traceServer makes a span of each call served, within the caller's trace.
 func (o ServerOptions) traceServer(next connect.ServerFunc) connect.ServerFunc {
 	tracer := tracerOr(o.Tracer)

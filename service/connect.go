@@ -73,7 +73,7 @@ func (p *process) staticAddrs() map[string][]string {
 
 // transport decides where a service is: here, or wherever the resolver says.
 func (p *process) transport(from *Host, name string) (connect.Transport, error) {
-	call := rpi.CallOptions{Errors: from.errors, Tracer: p.tracer}
+	call := rpi.CallOptions{Errors: from.errors, Tracer: p.tracer, Meter: p.meter}
 	for _, h := range p.hosts {
 		if h.name == name {
 			return rpi.Local(h.server, &rpi.LocalOptions{Call: call}), nil
