@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -13,9 +14,13 @@ import (
 
 // plain puts a handler that is no procedure behind a span and a recover.
 func (p *process) plain(h *Host, pattern string, next http.Handler) http.Handler {
+	name := pattern
+	if !strings.Contains(pattern, " ") {
+		name = "HTTP " + pattern
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, span := p.tracer.Start(ctx, r.Method+" "+pattern, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+		ctx, span := p.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
 			attribute.String("http.request.method", r.Method), attribute.String("http.route", pattern), attribute.String("cleave.service", h.name)))
 		defer span.End()
 		seen := &statusWriter{ResponseWriter: w}
