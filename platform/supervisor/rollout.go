@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cleave-go/cleave/platform/deploy"
 	"github.com/cleave-go/cleave/platform/manifest"
 	"github.com/cleave-go/cleave/platform/supervisor/lifecycle"
 )
@@ -171,80 +172,24 @@ func (p *program) deploy(ctx context.Context, binary string, grace time.Duration
 	return nil
 }
 
-// replace puts an instance of a in place of each, one by one. When one does not
-// become ready, those before it are replaced back.
+// replace puts an instance of a in place of each, one by one, or leaves all as
+// they were.
 func (p *program) replace(ctx context.Context, a artifact, grace time.Duration, say func(string)) error {
-	var done []replaced
-	for _, old := range p.live() {
-		r := replaced{was: old.artifact()}
-		var err error
-		if r.by, err = p.swap(ctx, old, a, grace, say); err == nil {
-			done = append(done, r)
-			continue
-		}
-		now := fmt.Sprintf("%s goes on as before", old.id)
-		var rollout *RolloutError
-		back, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*grace)
-		defer cancel()
-		for _, r := range slices.Backward(done) {
-			say("going back: " + r.by.id)
-			if _, e := p.swap(back, r.by, r.was, grace, say); e != nil {
-				now = "and going back failed too: " + e.Error()
-			}
-		}
-		if errors.As(err, &rollout) {
-			rollout.Now = now
-		}
+	t := &target{prog: p, grace: grace, artifacts: map[string]artifact{a.version: a}, after: map[string]int{}}
+	err := deploy.Rolling(ctx, t, a.version, &deploy.Options{Say: say, Return: 4 * grace})
+	var failed *deploy.Error
+	if !errors.As(err, &failed) {
 		return err
 	}
-	return nil
-}
-
-type replaced struct {
-	was artifact
-	by  *instance
-}
-
-// swap replaces one instance. On an error the old one runs, or starts again.
-func (p *program) swap(ctx context.Context, old *instance, a artifact, grace time.Duration, say func(string)) (*instance, error) {
-	if p.exclusive(a) || p.exclusive(old.artifact()) {
-		say("restarting " + old.id)
-		return old, p.swapInPlace(ctx, old, a, grace)
+	r := &RolloutError{Program: p.spec.Name, Why: err.Error(), Now: failed.Now()}
+	if failed.Err != nil {
+		r.Why = failed.Err.Error()
 	}
-	policy := p.sup.opts.Policy
-	policy.Attempts, policy.StartTimeout = 1, grace
-	i, err := p.add(a, policy)
-	if err != nil {
-		return nil, err
+	var start *startError
+	if errors.As(err, &start) {
+		r.Log = start.log
 	}
-	say("starting " + i.id + " " + a.version)
-	i.send(lifecycle.Event{Kind: lifecycle.Launch})
-	if err := p.await(ctx, i, 0, grace+5*time.Second); err != nil {
-		log := i.lastWords()
-		p.end(i)
-		return nil, &RolloutError{Program: p.spec.Name, Why: err.Error(), Log: log}
-	}
-	say(i.id + " is ready, stopping " + old.id)
-	p.end(old)
-	return i, nil
-}
-
-// swapInPlace restarts an instance that cannot run beside another.
-func (p *program) swapInPlace(ctx context.Context, i *instance, a artifact, grace time.Duration) error {
-	var was artifact
-	var run int
-	p.sup.update(func() { was, run, i.next = i.next, i.state.Run, a })
-	i.send(lifecycle.Event{Kind: lifecycle.Restart, Reason: "restarted"})
-	err := p.await(ctx, i, run, grace+20*time.Second)
-	if err == nil {
-		return nil
-	}
-	log := i.lastWords()
-	p.sup.update(func() { i.next = was })
-	if was != a {
-		i.send(lifecycle.Event{Kind: lifecycle.Restart, Reason: "goes back"})
-	}
-	return &RolloutError{Program: p.spec.Name, Why: err.Error(), Log: log}
+	return r
 }
 
 // await waits until a process of i later than after is ready.
@@ -265,7 +210,7 @@ func (p *program) await(ctx context.Context, i *instance, after int, within time
 	return failed
 }
 
-// end stops an instance and waits until it is gone.
+// end drains and stops an instance and waits until it is gone.
 func (p *program) end(i *instance) {
 	i.send(lifecycle.Event{Kind: lifecycle.Stop, Reason: "not needed any more"})
 	<-i.done
