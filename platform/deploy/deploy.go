@@ -46,7 +46,7 @@ type Options struct {
 type Error struct {
 	Instance string   // the new instance that failed; empty when it could not be started
 	Err      error    // what was wrong with it
-	Kept     []string // the old instances that never stopped, where nothing had been replaced
+	Kept     bool     // whether nothing had been replaced
 	Outcome  Phase    // Reverted or Stuck, Done when only Left is wrong
 	Worse    error    // why going back failed, for Stuck
 	Left     []string // instances that could not be removed
@@ -67,10 +67,8 @@ func (e *Error) Now() string {
 		text = "the new version runs"
 	case e.Outcome == Stuck:
 		text = fmt.Sprintf("and going back failed too: %v", e.Worse)
-	case len(e.Kept) == 1:
-		text = e.Kept[0] + " goes on as before"
-	case len(e.Kept) > 1:
-		text = strings.Join(e.Kept, ", ") + " go on as before"
+	case e.Kept:
+		text = "the old version goes on as before"
 	}
 	if len(e.Left) > 0 {
 		text += "; could not be removed: " + strings.Join(e.Left, ", ")
@@ -122,7 +120,7 @@ func Rolling(ctx context.Context, t Target, version string, opts *Options) error
 			defer cancel()
 		}
 	}
-	return r.result(s, instances)
+	return r.result(s)
 }
 
 // rollout carries out actions, and keeps the errors whose texts the machine has.
@@ -131,7 +129,7 @@ type rollout struct {
 	say        func(string)
 	first      error // on the way
 	worse      error // on the way back
-	exchanged  int
+	exchanged  bool
 	unremoving error
 }
 
@@ -153,7 +151,7 @@ func (r *rollout) do(ctx context.Context, s State, a Action) (id string, err err
 	switch a.Do {
 	case Apply:
 		if a.ID != "" {
-			r.exchanged++
+			r.exchanged = true
 			r.say("restarting " + a.ID + " " + a.Version)
 		}
 		id, err = r.target.Apply(ctx, a.Version, a.ID)
@@ -164,7 +162,7 @@ func (r *rollout) do(ctx context.Context, s State, a Action) (id string, err err
 	case Await:
 		return "", r.target.Await(ctx, a.ID)
 	case Drain:
-		r.exchanged++
+		r.exchanged = true
 		r.say(s.Fresh + " is ready, stopping " + a.ID)
 		return "", r.target.Drain(ctx, a.ID)
 	case Remove:
@@ -176,18 +174,13 @@ func (r *rollout) do(ctx context.Context, s State, a Action) (id string, err err
 	return "", nil
 }
 
-func (r *rollout) result(s State, before []Instance) error {
+func (r *rollout) result(s State) error {
 	if s.Phase == Done && len(s.Left) == 0 {
 		return nil
 	}
-	e := &Error{Instance: s.Failed, Err: r.first, Outcome: s.Phase, Worse: r.worse, Left: s.Left}
+	e := &Error{Instance: s.Failed, Err: r.first, Outcome: s.Phase, Worse: r.worse, Left: s.Left, Kept: !r.exchanged}
 	if s.Phase == Done {
 		e.Err = r.unremoving
-	}
-	if r.exchanged == 0 {
-		for _, i := range before {
-			e.Kept = append(e.Kept, i.ID)
-		}
 	}
 	return e
 }

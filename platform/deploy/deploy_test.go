@@ -93,7 +93,7 @@ func TestRolling(t *testing.T) {
 		{"every instance is replaced", fake{instances: two()}, "v2", "new-1=v2 new-2=v2", ""},
 		{"a program without instances has nothing to replace", fake{}, "v2", "", ""},
 		{"a bad version leaves the old one serving", fake{instances: two()}, "bad", "a=v1 b=v1",
-			"a new instance did not become ready: exit status 3; a, b go on as before"},
+			"a new instance did not become ready: exit status 3; the old version goes on as before"},
 		{"an instance that stands alone is replaced in its place", fake{instances: alone}, "v2", "a=v2", ""},
 		{"and put back in its place", fake{instances: slices.Clone(alone)}, "bad", "a=v1",
 			"a new instance did not become ready: exit status 3; the old version runs again"},
