@@ -144,20 +144,12 @@ func (p *publisher) collect(ctx context.Context, e end, sent <-chan inFlight) er
 		select {
 		case m := <-sent:
 			busy = true
-			select {
-			case ack := <-m.Ok():
-				// A repetition is one that the broker remembers: somebody else
-				// sent it, and it may have been removed since.
-				if ack.Duplicate {
-					return errFenced
-				}
-				m.at.Seq, last = ack.Sequence, ack.Sequence
-				p.acknowledged(m.at)
-			case err := <-m.Err():
-				return fmt.Errorf("position %d: %w", m.at.Position, sentence(err))
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			seq, err := p.await(ctx, m)
+			if err != nil {
+				p.drain(ctx, m, sent)
+				return err
 			}
+			last = seq
 		case <-idle.C:
 			p.note(ctx)
 			if busy {
@@ -175,7 +167,51 @@ func (p *publisher) collect(ctx context.Context, e end, sent <-chan inFlight) er
 				return errLook
 			}
 		case <-ctx.Done():
+			select {
+			case m := <-sent:
+				p.drain(ctx, m, sent)
+			default:
+			}
 			return context.Cause(ctx)
+		}
+	}
+}
+
+// await waits until the broker has stored m, and returns at which sequence.
+func (p *publisher) await(ctx context.Context, m inFlight) (uint64, error) {
+	select {
+	case ack := <-m.Ok():
+		// A repetition is one that the broker remembers: somebody else sent it,
+		// and it may have been removed since.
+		if ack.Duplicate {
+			return 0, errFenced
+		}
+		m.at.Seq = ack.Sequence
+		p.acknowledged(m.at)
+		return ack.Sequence, nil
+	case err := <-m.Err():
+		return 0, fmt.Errorf("position %d: %w", m.at.Position, sentence(err))
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
+// drain gives the broker a moment, at the end of Publish, for what it has not
+// acknowledged, so that what is noted is what was published.
+func (p *publisher) drain(ctx context.Context, m inFlight, sent <-chan inFlight) {
+	if !errors.Is(context.Cause(ctx), context.Canceled) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
+	defer cancel()
+	for {
+		if _, err := p.await(ctx, m); err != nil {
+			return
+		}
+		select {
+		case m = <-sent:
+		default:
+			return
 		}
 	}
 }
@@ -222,79 +258,4 @@ func (p *publisher) note(ctx context.Context) {
 		return
 	}
 	p.noted = last
-}
-
-// resume finds the end of the stream, and in it the source's last message.
-func (p *publisher) resume(ctx context.Context) (end, error) {
-	name := p.source.Name()
-	st, err := p.bus.stream(ctx, name)
-	if err != nil {
-		return end{}, fmt.Errorf("stream %s: %w", streamName(name), err)
-	}
-	epoch, err := p.source.Epoch(ctx)
-	if err != nil {
-		return end{}, fmt.Errorf("epoch of the event table: %w", err)
-	}
-	state := st.CachedInfo().State // stream asked just now
-	e := end{stream: st, fence: state.LastSeq}
-	found, err := lastOf(ctx, st, name, state)
-	if err != nil {
-		return end{}, err
-	}
-	if found.Position == 0 && state.LastSeq > 0 {
-		// Messages were here and went: only the source can know how far they went.
-		if found, err = p.published(ctx); err != nil {
-			return end{}, err
-		}
-	}
-	e.at = bus.Place{Epoch: epoch, Position: found.Position, Seq: found.Seq}
-	if found.Position == 0 {
-		return e, nil
-	}
-	// The head is read after the message: what is on the bus was in the table.
-	head, err := p.source.Head(ctx)
-	switch {
-	case err != nil:
-		return end{}, fmt.Errorf("end of the event table: %w", err)
-	case found.Epoch != epoch:
-		return end{}, fmt.Errorf("stream %s holds epoch %s to position %d, the event table is epoch %s: %w",
-			streamName(name), found.Epoch, found.Position, epoch, bus.ErrAhead)
-	case found.Position > head:
-		return end{}, fmt.Errorf("stream %s holds position %d, the event table ends at %d: %w",
-			streamName(name), found.Position, head, bus.ErrAhead)
-	}
-	return e, nil
-}
-
-func (p *publisher) published(ctx context.Context) (bus.Place, error) {
-	n, ok := p.source.(bus.Noter)
-	if !ok {
-		return bus.Place{}, nil
-	}
-	at, err := n.Published(ctx)
-	if err != nil {
-		return bus.Place{}, fmt.Errorf("note of how far it is published: %w", err)
-	}
-	return at, nil
-}
-
-// searched is how many foreign messages at a stream's end are looked through.
-const searched = 1000
-
-// lastOf returns the place of the last message of service in the stream; zero
-// when there is none.
-func lastOf(ctx context.Context, st jetstream.Stream, service string, state jetstream.StreamState) (bus.Place, error) {
-	for seq, n := state.LastSeq, 0; seq >= max(state.FirstSeq, 1) && n < searched; seq, n = seq-1, n+1 {
-		m, err := st.GetMsg(ctx, seq)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
-		if err != nil {
-			return bus.Place{}, fmt.Errorf("message %d: %w", seq, err)
-		}
-		if at, err := place(service, m.Header, seq); err == nil {
-			return at, nil
-		}
-	}
-	return bus.Place{}, nil
 }
