@@ -14,7 +14,8 @@ import (
 func wantCount(t *testing.T, st eventsource.Store, state int, version uint64) {
 	t.Helper()
 	got, err := eventsource.NewRepository(st, counter).Load(t.Context(), "1")
-	if want := (eventsource.Loaded[int]{State: state, Version: version}); err != nil || got != want {
+	want := eventsource.Loaded[int]{State: state, Version: version, Position: event.Position(version)} // the only stream
+	if err != nil || got != want {
 		t.Fatalf("loaded %+v, %v, want %+v", got, err, want)
 	}
 }
@@ -42,7 +43,7 @@ var repositoryCases = []testcase{
 		if _, err := repo.Handle(t.Context(), "1", add{N: 1}); err != nil {
 			t.Fatal(err)
 		}
-		if c, err := repo.Handle(t.Context(), "1", add{}); err != nil || c.Version != 1 || c.Position != 0 {
+		if c, err := repo.Handle(t.Context(), "1", add{}); err != nil || c.Version != 1 || c.Position != 1 {
 			t.Errorf("got %+v, %v", c, err)
 		}
 	}},
