@@ -8,14 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
+	"strings"
 )
 
 // ErrMigrationChanged says that a script is not what it was when it ran.
 var ErrMigrationChanged = errors.New("the script has changed since it ran: add a new one instead")
 
-// Migrate runs the *.sql scripts at the top of files in the order of their
-// names, each once in the life of the database, all that are missing in one
-// transaction. Processes that migrate the same file do it one behind the other.
+// Migrate runs the *.sql scripts in files, at the top or in folders, in the
+// order of their base names, each once in the life of the database, all that
+// are missing in one transaction. No script at all is an error. Processes that migrate the same file do it one behind the other.
 // A script that ran and has changed since is an error that wraps
 // ErrMigrationChanged. Scripts in the database that files lacks are left alone,
 // so an older release runs beside a newer one: only add, do not change or drop.
@@ -42,20 +45,28 @@ func (db *DB) Migrate(ctx context.Context, files fs.FS) error {
 
 type script struct{ name, text, checksum string }
 
+// readScripts finds the scripts wherever an embed directive has put them.
 func readScripts(files fs.FS) ([]script, error) {
-	names, err := fs.Glob(files, "*.sql") // sorted
+	var scripts []script
+	err := fs.WalkDir(files, ".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path.Ext(file) != ".sql" {
+			return err
+		}
+		text, err := fs.ReadFile(files, file)
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(text)
+		scripts = append(scripts, script{path.Base(file), string(text), hex.EncodeToString(sum[:])})
+		return nil
+	})
+	if err == nil && len(scripts) == 0 {
+		err = errors.New("there is no *.sql file among the scripts")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sqldb: migrate: %w", err)
 	}
-	var scripts []script
-	for _, name := range names {
-		text, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil, fmt.Errorf("sqldb: migrate: %w", err)
-		}
-		sum := sha256.Sum256(text)
-		scripts = append(scripts, script{name, string(text), hex.EncodeToString(sum[:])})
-	}
+	slices.SortFunc(scripts, func(a, b script) int { return strings.Compare(a.name, b.name) })
 	return scripts, nil
 }
 
