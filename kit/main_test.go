@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -28,8 +31,26 @@ func (echo) Echo(_ context.Context, r *echoapi.EchoRequest) (*echoapi.EchoRespon
 }
 
 func newEcho(ctx context.Context, h *service.Host) error {
-	if _, err := h.DB(ctx, nil); err != nil {
+	for _, files := range []fs.FS{
+		nil, fstest.MapFS{"001.sql": {Data: []byte("CREATE TABLE a (x)")}}, fstest.MapFS{"migrations/002.sql": {Data: []byte("CREATE TABLE b (x)")}},
+	} {
+		if _, err := h.DB(ctx, files); err != nil {
+			return err
+		}
+	}
+	db, err := h.DB(ctx, nil)
+	if err != nil {
 		return err
+	}
+	rows, err := db.QueryContext(ctx, "SELECT a.x FROM a, b")
+	if err != nil {
+		return err
+	}
+	if err := rows.Close(); err != nil {
+		return err
+	}
+	if _, err := h.DB(ctx, fstest.MapFS{"001.txt": {}}); err == nil {
+		return errors.New("a folder without scripts was taken")
 	}
 	echoapi.RegisterEchoServiceHandler(h.Server(), echo{})
 	h.Handle("GET /hello", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))

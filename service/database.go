@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,9 +14,9 @@ import (
 )
 
 // DB opens this service's own database, with the event tables in it, and runs
-// the *.sql of migrations that have not run yet; migrations may be nil. Asked
-// again, it returns the same database. It is closed when the process has
-// stopped.
+// the *.sql of migrations, or of its folder named migrations, that have not run
+// yet; migrations may be nil. Asked again, it returns the same database. It is
+// closed when the process has stopped.
 func (h *Host) DB(ctx context.Context, migrations fs.FS) (*sqldb.DB, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -26,12 +27,29 @@ func (h *Host) DB(ctx context.Context, migrations fs.FS) (*sqldb.DB, error) {
 		}
 		h.db = db
 	}
-	if migrations != nil {
-		if err := h.db.Migrate(ctx, migrations); err != nil {
-			return nil, fmt.Errorf("migrate: %w", err)
+	if migrations == nil {
+		return h.db, nil
+	}
+	scripts, err := findScripts(migrations)
+	if err != nil {
+		return nil, err
+	}
+	return h.db, h.db.Migrate(ctx, scripts)
+}
+
+// findScripts returns where in files the scripts are: go:embed keeps the name
+// of the folder.
+func findScripts(files fs.FS) (fs.FS, error) {
+	for _, dir := range []string{".", "migrations"} {
+		sub, err := fs.Sub(files, dir)
+		if err != nil {
+			return nil, err
+		}
+		if names, err := fs.Glob(sub, "*.sql"); err != nil || len(names) > 0 {
+			return sub, err
 		}
 	}
-	return h.db, nil
+	return nil, errors.New("migrations: no *.sql at the top or in a folder named migrations")
 }
 
 func (h *Host) openDB(ctx context.Context) (*sqldb.DB, error) {
