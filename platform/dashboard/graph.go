@@ -66,7 +66,7 @@ func layout(programs []Program, edges []Edge) Map {
 	column := columns(programs, calls, called)
 	rows := map[int]int{}
 	at := map[string]Node{}
-	var m Map
+	m := Map{Nodes: []Node{}, Edges: []Line{}}
 	for _, p := range programs {
 		c := column[p.Name]
 		n := Node{Name: p.Name, Phase: phaseOf(p), X: margin + c*(nodeW+gapX), Y: margin + rows[c]*(nodeH+gapY), W: nodeW, H: nodeH}

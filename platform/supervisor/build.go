@@ -35,18 +35,19 @@ func build(ctx context.Context, l Layout, packages []string) (map[string]artifac
 	built := map[string]artifact{}
 	// `go build -o FOLDER` names each result after its package's last element, so
 	// packages of equal names go into separate rounds.
-	for rest := packages; len(rest) > 0; {
-		var round, later []string
+	round := 0
+	for rest := packages; len(rest) > 0; round++ {
+		var now, later []string
 		names := map[string]bool{}
 		for _, p := range rest {
 			if name := path.Base(p); names[name] {
 				later = append(later, p)
 			} else {
 				names[name] = true
-				round = append(round, p)
+				now = append(now, p)
 			}
 		}
-		if err := buildRound(ctx, l, round, built); err != nil {
+		if err := buildRound(ctx, l, l.build(round), now, built); err != nil {
 			return nil, err
 		}
 		rest = later
@@ -54,12 +55,12 @@ func build(ctx context.Context, l Layout, packages []string) (map[string]artifac
 	return built, nil
 }
 
-func buildRound(ctx context.Context, l Layout, packages []string, built map[string]artifact) error {
-	out, err := os.MkdirTemp(l.Bin(), "new-")
-	if err != nil {
+// buildRound keeps what the linker makes in a folder of its own: go leaves a
+// program there alone when nothing changed.
+func buildRound(ctx context.Context, l Layout, out string, packages []string, built map[string]artifact) error {
+	if err := os.MkdirAll(out, 0o700); err != nil {
 		return err
 	}
-	defer os.RemoveAll(out)
 	args := append([]string{"build", "-o", out + string(filepath.Separator)}, packages...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = l.Dir
@@ -141,7 +142,7 @@ func inspect(file, version string) artifact {
 	return a
 }
 
-// clean removes what no program uses, except the three newest of each name.
+// clean removes what no program uses, except the two newest of each name.
 func clean(l Layout, used map[string]bool) {
 	entries, err := os.ReadDir(l.Bin())
 	if err != nil {
@@ -160,7 +161,7 @@ func clean(l Layout, used map[string]bool) {
 	}
 	for _, files := range byName {
 		slices.SortFunc(files, func(a, b os.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
-		for _, f := range files[min(3, len(files)):] {
+		for _, f := range files[min(2, len(files)):] {
 			if file := filepath.Join(l.Bin(), f.Name()); !used[file] {
 				_ = os.Remove(file)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 )
 
 // Layout names the places of a system's state.
@@ -41,6 +42,10 @@ func (l Layout) notify(instance string) string {
 }
 
 func (l Layout) log(instance string) string { return filepath.Join(l.Logs(), instance+".log") }
+
+func (l Layout) build(round int) string {
+	return filepath.Join(l.StateDir(), "build", strconv.Itoa(round))
+}
 
 func (l Layout) lockFile() string  { return filepath.Join(l.RunDir(), "pid") }
 func (l Layout) stateFile() string { return filepath.Join(l.RunDir(), "state.json") }

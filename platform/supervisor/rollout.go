@@ -161,7 +161,7 @@ func (p *program) deploy(ctx context.Context, binary string, grace time.Duration
 	if err := p.replace(ctx, a, grace, say); err != nil {
 		return err
 	}
-	used := map[string]bool{}
+	used := map[string]bool{p.sup.opts.Executable: true}
 	p.sup.update(func() {
 		p.art = a
 		for _, q := range p.sup.all() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -103,6 +104,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		return err
 	}
 	defer s.sockets.close()
+	if err := s.keepExecutable(); err != nil {
+		return err
+	}
 	if !s.opts.Detached {
 		if s.warden, err = newWarden(s.opts.Executable); err != nil {
 			return err
@@ -172,7 +176,10 @@ func (s *Supervisor) prepare() (state, error) {
 	if err != nil {
 		return old, err
 	}
-	s.roles = s.rolePrograms()
+	roles := s.rolePrograms()
+	s.mu.Lock() // somebody may wait for readiness already
+	defer s.mu.Unlock()
+	s.roles = roles
 	return old, nil
 }
 
@@ -193,6 +200,23 @@ func (s *Supervisor) rolePrograms() []*program {
 		role("dashboard", s.opts.loopback(DashboardPort), "--issuer-listen", s.opts.loopback(IssuerPort),
 			"--issuer-key", s.layout.IssuerKey(), "--registry", "http://"+registry, "--system", s.sys.Name, "--socket", s.layout.Socket()),
 	}
+}
+
+// keepExecutable copies an executable that will not stay, as that of `go run`
+// does not, to where the roles can still be started from later.
+func (s *Supervisor) keepExecutable() error {
+	if rel, err := filepath.Rel(os.TempDir(), s.opts.Executable); err != nil || !filepath.IsLocal(rel) {
+		return nil
+	}
+	a, err := store(s.layout, s.opts.Executable, "cleave")
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", s.opts.Executable, err)
+	}
+	s.opts.Executable = a.path
+	for _, p := range s.roles {
+		p.spec.Run.Command[0] = a.path
+	}
+	return nil
 }
 
 // reserve makes sure that nobody else has the fixed addresses.
@@ -254,7 +278,7 @@ func (s *Supervisor) start(ctx context.Context) error {
 			return err
 		}
 	}
-	used := map[string]bool{}
+	used := map[string]bool{s.opts.Executable: true}
 	for _, a := range built {
 		used[a.path] = true
 	}

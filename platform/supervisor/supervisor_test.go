@@ -193,7 +193,7 @@ func TestABuildMakesProgramsNamedAfterTheirContent(t *testing.T) {
 	}
 }
 
-func TestOldProgramsAreRemovedButForThreeAndThoseInUse(t *testing.T) {
+func TestOldProgramsAreRemovedButForTwoAndThoseInUse(t *testing.T) {
 	dir := t.TempDir()
 	bin := supervisor.Layout{Dir: dir}.Bin()
 	for n := range 6 {
@@ -211,7 +211,7 @@ func TestOldProgramsAreRemovedButForThreeAndThoseInUse(t *testing.T) {
 	for _, e := range entries {
 		got = append(got, e.Name())
 	}
-	if want := []string{"orderd-0", "orderd-3", "orderd-4", "orderd-5"}; !slices.Equal(got, want) {
+	if want := []string{"orderd-0", "orderd-4", "orderd-5"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
