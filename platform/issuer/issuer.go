@@ -64,7 +64,8 @@ func Open(file, url, audience string) (*Issuer, error) {
 
 var word = regexp.MustCompile(`^[!-~]{1,128}$`)
 
-// Sign returns a token for the subject. A ttl of 0 means [DefaultTTL]. A single
+// Sign returns a token for the subject. A ttl of 0 means [DefaultTTL]; a negative
+// one makes a token that has expired, to try what refuses it. A single
 // role is the claim "role", and the claim "roles" lists them all.
 func (i *Issuer) Sign(subject string, roles []string, ttl time.Duration) (token string, expires time.Time, err error) {
 	if ttl == 0 {
@@ -73,8 +74,8 @@ func (i *Issuer) Sign(subject string, roles []string, ttl time.Duration) (token 
 	switch {
 	case !word.MatchString(subject):
 		return "", expires, errors.New("subject: 1 to 128 visible ASCII characters are needed")
-	case ttl < time.Second || ttl > MaxTTL:
-		return "", expires, fmt.Errorf("lifetime %s: it must be from 1s to %s", ttl, MaxTTL)
+	case ttl.Abs() < time.Second || ttl.Abs() > MaxTTL:
+		return "", expires, fmt.Errorf("lifetime %s: it must be from 1s to %s, either way", ttl, MaxTTL)
 	case len(roles) > 16:
 		return "", expires, fmt.Errorf("%d roles: at most 16", len(roles))
 	}

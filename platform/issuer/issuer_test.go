@@ -95,7 +95,8 @@ func TestBadRequestsAreRefusedBySentence(t *testing.T) {
 		{"no subject", "", nil, 0, "subject:"},
 		{"space in subject", "a b", nil, 0, "subject:"},
 		{"long life", "a", nil, 365 * 24 * time.Hour, "lifetime"},
-		{"negative life", "a", nil, -time.Hour, "lifetime"},
+		{"long death", "a", nil, -365 * 24 * time.Hour, "lifetime"},
+		{"short life", "a", nil, time.Millisecond, "lifetime"},
 		{"empty role", "a", []string{""}, 0, "role"},
 		{"many roles", "a", make([]string, 17), 0, "at most 16"},
 	} {

@@ -12,8 +12,14 @@ import (
 // Layout names the places of a system's state.
 type Layout struct{ Dir string }
 
-// StateDir is the folder of everything the system keeps.
-func (l Layout) StateDir() string { return filepath.Join(l.Dir, ".cleave") }
+// StateDir is the folder of everything the system keeps: .cleave in Dir, or what
+// CLEAVE_STATE names, so that one checkout can be run twice.
+func (l Layout) StateDir() string {
+	if dir := os.Getenv("CLEAVE_STATE"); dir != "" {
+		return dir
+	}
+	return filepath.Join(l.Dir, ".cleave")
+}
 
 // Bin is the folder of the built programs.
 func (l Layout) Bin() string { return filepath.Join(l.StateDir(), "bin") }
@@ -55,7 +61,7 @@ func (l Layout) socketDir() string {
 	if dir := l.RunDir(); len(dir) <= 55 {
 		return dir
 	}
-	sum := sha256.Sum256([]byte(l.Dir))
+	sum := sha256.Sum256([]byte(l.StateDir()))
 	return filepath.Join(os.TempDir(), fmt.Sprintf("cleave-%d-%s", os.Getuid(), hex.EncodeToString(sum[:6])))
 }
 

@@ -51,7 +51,7 @@ const usage = `cleave runs a system of services on this machine.
   cleave version
 
 Every command takes --json and --dir DIR. Without --dir it acts on the system of the current folder or of one above it,
-else on the only one that is up.
+else on the only one that is up. State lies in DIR/.cleave, or where CLEAVE_STATE says.
 
 Exit codes: 0 done, 1 failed, 2 usage or cleave.yaml, 3 not up, 4 no such name, 5 busy or up already, 6 build or new version refused.
 `
