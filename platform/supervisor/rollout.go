@@ -57,16 +57,16 @@ func (s *Supervisor) lookup(name string) (*program, error) {
 	return nil, &NameError{Name: name, Known: known}
 }
 
-// Scale sets how many instances a program has. It returns when new ones are
-// ready, or those too many have ended.
+// Scale sets how many instances a program has; 0 holds it down, a role too. It
+// returns when new ones are ready, or those too many have ended.
 func (s *Supervisor) Scale(ctx context.Context, name string, n int, say func(string)) error {
 	p, err := s.lookup(name)
 	if err != nil {
 		return err
 	}
 	switch {
-	case p.role:
-		return &UsageError{"the " + name + " is a role; there is always one"}
+	case p.role && n > 1:
+		return &UsageError{"the " + name + " is a role; there is one at most"}
 	case n < 0 || n > manifest.MaxReplicas:
 		return &UsageError{fmt.Sprintf("%d replicas: it must be from 0 to %d", n, manifest.MaxReplicas)}
 	case n > 1 && p.exclusive(p.artifact()):

@@ -41,7 +41,7 @@ const usage = `cleave runs a system of services on this machine.
   cleave down                       stop it, in order
   cleave status                     services, instances, addresses
   cleave logs [NAME…] [-n LINES] [-f]
-  cleave scale SERVICE N            run N instances
+  cleave scale NAME N               run N instances; 0 holds a service or a role down
   cleave restart NAME               replace every instance, the new one first
   cleave deploy SERVICE [--binary FILE] [--timeout D]
                                     build anew and replace; back to the old version when the new one does not become ready

@@ -409,6 +409,14 @@ func TestACrashedInstanceIsStartedAgain(t *testing.T) {
 		})
 	}
 	y.lookup("py") // the registry that came back knows it again
+
+	// Held down, a role stays down, and the others go on.
+	y.must("scale", "registry", "0")
+	if pids := y.pids(); pids["registry"] != 0 || !strings.HasPrefix(y.front(), "front") {
+		t.Errorf("got %v", pids)
+	}
+	y.must("scale", "registry", "1")
+	y.lookup("py")
 }
 
 func TestTheNextSupervisorAdoptsWhatADetachedOneLeft(t *testing.T) {
