@@ -234,9 +234,9 @@ var parityCases = []parityCase{
 	{name: "a header that cannot be sent is refused", head: map[string]string{"X-Bad": "a\nb"}, echo: echoes, want: "code=unavailable", calls: 0, loose: true},
 	{name: "text that is not UTF-8 is refused at the caller", echo: echoes, req: &echoapi.EchoRequest{Text: "\xff"}, want: "code=internal", calls: 0, loose: true},
 	{name: "text that is not UTF-8 is refused at the handler", echo: fails2(&echoapi.EchoResponse{Text: "\xff"}), want: "code=internal", calls: 1, loose: true},
-	{name: "a message of 3 MiB passes", echo: echoes, req: &echoapi.EchoRequest{Data: make([]byte, 3<<20)}, want: "data=3145728", calls: 1, skip: "JSON"}, // base64 makes it 4 MiB
-	{name: "a request above 4 MiB is refused", echo: echoes, req: &echoapi.EchoRequest{Data: make([]byte, 5<<20)}, want: "code=resource_exhausted", calls: 0, loose: true},
-	{name: "a response above 4 MiB is refused", echo: fails2(&echoapi.EchoResponse{Data: make([]byte, 5<<20)}), want: "code=resource_exhausted", calls: 1, loose: true},
+	{name: "a message of 3 MiB passes", ctx: timeout(2 * time.Minute), echo: echoes, req: &echoapi.EchoRequest{Data: make([]byte, 3<<20)}, want: "data=3145728", calls: 1, skip: "JSON"}, // base64 makes it 4 MiB
+	{name: "a request above 4 MiB is refused", ctx: timeout(2 * time.Minute), echo: echoes, req: &echoapi.EchoRequest{Data: make([]byte, 5<<20)}, want: "code=resource_exhausted", calls: 0, loose: true},
+	{name: "a response above 4 MiB is refused", ctx: timeout(2 * time.Minute), echo: fails2(&echoapi.EchoResponse{Data: make([]byte, 5<<20)}), want: "code=resource_exhausted", calls: 1, loose: true},
 	{name: "a handler's own client metadata is not the caller's", head: map[string]string{"X-Tenant": "north"}, echo: says(func(ctx context.Context, _ *connect.CallInfo) string {
 		_, ok := connect.CallInfoForClientContext(ctx)
 		return fmt.Sprint(ok)

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -14,9 +13,9 @@ import (
 )
 
 // DB opens this service's own database, with the event tables in it, and runs
-// the *.sql of migrations, or of its folder named migrations, that have not run
-// yet; migrations may be nil. Asked again, it returns the same database. It is
-// closed when the process has stopped.
+// the *.sql of migrations that have not run yet; migrations may be nil. Asked
+// again, it returns the same database. It is closed when the process has
+// stopped.
 func (h *Host) DB(ctx context.Context, migrations fs.FS) (*sqldb.DB, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -30,26 +29,7 @@ func (h *Host) DB(ctx context.Context, migrations fs.FS) (*sqldb.DB, error) {
 	if migrations == nil {
 		return h.db, nil
 	}
-	scripts, err := findScripts(migrations)
-	if err != nil {
-		return nil, err
-	}
-	return h.db, h.db.Migrate(ctx, scripts)
-}
-
-// findScripts returns where in files the scripts are: go:embed keeps the name
-// of the folder.
-func findScripts(files fs.FS) (fs.FS, error) {
-	for _, dir := range []string{".", "migrations"} {
-		sub, err := fs.Sub(files, dir)
-		if err != nil {
-			return nil, err
-		}
-		if names, err := fs.Glob(sub, "*.sql"); err != nil || len(names) > 0 {
-			return sub, err
-		}
-	}
-	return nil, errors.New("migrations: no *.sql at the top or in a folder named migrations")
+	return h.db, h.db.Migrate(ctx, migrations)
 }
 
 func (h *Host) openDB(ctx context.Context) (*sqldb.DB, error) {
