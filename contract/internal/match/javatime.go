@@ -69,10 +69,19 @@ func (m *moment) match(pattern, s string) (string, error) {
 
 func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
 
+// quoted reads the literal text that pattern begins with; two quotes stand for
+// one, inside and alone.
 func quoted(pattern, s string) (string, string, error) {
-	text, after, ok := strings.Cut(pattern[1:], "'")
-	if !ok {
-		return "", "", fmt.Errorf("the date pattern has an open quote at %q", pattern)
+	text, after, closed := "", pattern[1:], false
+	for !closed {
+		part, rest, ok := strings.Cut(after, "'")
+		if !ok {
+			return "", "", fmt.Errorf("the date pattern has an open quote at %q", pattern)
+		}
+		text, after = text+part, rest
+		if closed = !strings.HasPrefix(after, "'"); !closed {
+			text, after = text+"'", after[1:]
+		}
 	}
 	if text == "" {
 		text = "'"

@@ -99,15 +99,15 @@ func (c *comparison) object(p Path, list List, expected, actual map[string]any) 
 		e, known := expected[k]
 		switch {
 		case values:
-			c.each(p.field(k), eachValue, e, actual[k])
+			c.each(p.Field(k), eachValue, e, actual[k])
 		case !known && anyValue && len(expected) > 0:
 			e, known = expected[sorted(expected)[0]], true
 		case !known && !c.open && !keys && !anyValue && !c.rules.openKeys(p):
-			c.found = append(c.found, Mismatch{Path: p.field(k).String(), Expected: "nothing", Actual: show(actual[k]), Rule: "no other keys",
+			c.found = append(c.found, Mismatch{Path: p.Field(k).String(), Expected: "nothing", Actual: show(actual[k]), Rule: "no other keys",
 				Message: fmt.Sprintf("Unexpected key %s", k)})
 		}
 		if known {
-			c.value(p.field(k), e, actual[k])
+			c.value(p.Field(k), e, actual[k])
 		}
 	}
 	if keys || values || anyValue {
@@ -115,7 +115,7 @@ func (c *comparison) object(p Path, list List, expected, actual map[string]any) 
 	}
 	for _, k := range sorted(expected) {
 		if _, ok := actual[k]; !ok {
-			c.found = append(c.found, Mismatch{Path: p.field(k).String(), Expected: show(expected[k]), Actual: "missing", Rule: c.ruleAt(p.field(k)),
+			c.found = append(c.found, Mismatch{Path: p.Field(k).String(), Expected: show(expected[k]), Actual: "missing", Rule: c.ruleAt(p.Field(k)),
 				Message: fmt.Sprintf("Actual map is missing the following keys: %s", k)})
 		}
 	}
@@ -133,7 +133,7 @@ func (c *comparison) keys(p Path, rule Rule, actual map[string]any) {
 	for _, k := range sorted(actual) {
 		for _, r := range rule.Rules {
 			if message := r.check(rule.Value, k, false); message != "" {
-				c.add(p.field(k), rule.Value, k, "eachKey "+r.String(), message)
+				c.add(p.Field(k), rule.Value, k, "eachKey "+r.String(), message)
 			}
 		}
 	}
@@ -171,15 +171,15 @@ func (c *comparison) array(p Path, list List, inherited, ruled bool, expected, a
 			e = expected[0]
 		}
 		if values {
-			c.each(p.at(i), eachValue, e, a)
+			c.each(p.At(i), eachValue, e, a)
 			if !sameKind(e, a) {
 				continue
 			}
-			if _, _, ok := c.rules.best(p.at(i)); !ok && kindOf(e) != "Object" && kindOf(e) != "Array" {
+			if _, _, ok := c.rules.best(p.At(i)); !ok && kindOf(e) != "Object" && kindOf(e) != "Array" {
 				continue
 			}
 		}
-		c.value(p.at(i), e, a)
+		c.value(p.At(i), e, a)
 	}
 }
 

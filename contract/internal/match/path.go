@@ -25,10 +25,70 @@ const (
 // Path leads to a value in a document.
 type Path []token
 
-func (p Path) field(name string) Path {
+// Field leads on to a field.
+func (p Path) Field(name string) Path {
 	return append(p[:len(p):len(p)], token{name: name, kind: field})
 }
-func (p Path) at(i int) Path { return append(p[:len(p):len(p)], token{index: i, kind: index}) }
+
+// At leads on to a list's element.
+func (p Path) At(i int) Path { return append(p[:len(p):len(p)], token{index: i, kind: index}) }
+
+// All leads on to every element of a list.
+func (p Path) All() Path { return append(p[:len(p):len(p)], token{kind: anyIndex}) }
+
+// In reports whether a document has something at p.
+func (p Path) In(doc any) bool {
+	if len(p) == 0 {
+		return true
+	}
+	t, rest := p[0], p[1:]
+	switch d := doc.(type) {
+	case map[string]any:
+		if v, ok := d[t.name]; ok && t.kind == field {
+			return rest.In(v)
+		}
+		for _, v := range d {
+			if t.kind == anyField && rest.In(v) {
+				return true
+			}
+		}
+	case []any:
+		for i, v := range d {
+			if t.weight(token{index: i, kind: index}) > 0 && rest.In(v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Lists returns the paths of the lists in a document that have elements. Below a
+// list with one element, paths lead through every element.
+func Lists(doc any) []Path {
+	var found []Path
+	var walk func(p Path, v any)
+	walk = func(p Path, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for _, k := range sorted(v) {
+				walk(p.Field(k), v[k])
+			}
+		case []any:
+			if len(v) > 0 {
+				found = append(found, p)
+			}
+			for i, x := range v {
+				if len(v) == 1 {
+					walk(p.All(), x)
+				} else {
+					walk(p.At(i), x)
+				}
+			}
+		}
+	}
+	walk(nil, doc)
+	return found
+}
 
 // String writes the path so that ParsePath reads it back.
 func (p Path) String() string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -86,7 +87,35 @@ func merged(old []byte, f *File, test string) ([]byte, error) {
 		list = append(list, x)
 	}
 	m["interactions"] = list
+	setDescriptors(m, f)
 	return encodeFile(m)
+}
+
+// setDescriptors keeps the descriptors of the procedures that m's interactions
+// call, as f has them or else as they were.
+func setDescriptors(m map[string]any, f *File) {
+	metadata := maps.Clone(object(m["metadata"]))
+	if metadata == nil {
+		metadata = map[string]any{}
+	}
+	m["metadata"] = metadata
+	known, kept := map[string]any{}, map[string]any{}
+	maps.Copy(known, descriptors(metadata))
+	for _, in := range f.Interactions {
+		if in.Descriptors != "" {
+			known[in.Request.Path] = in.Descriptors
+		}
+	}
+	for _, x := range array(m["interactions"]) {
+		path := str(object(object(x)["request"])["path"])
+		if text, ok := known[path]; ok {
+			kept[path] = text
+		}
+	}
+	delete(metadata, "cleave")
+	if len(kept) > 0 {
+		metadata["cleave"] = map[string]any{"descriptors": kept}
+	}
 }
 
 // plain passes m through JSON, so that it compares with what was read.

@@ -33,7 +33,8 @@ type Interaction struct {
 	Message  *Message  // the event, or the command
 	Replies  []Message // to the command
 
-	Pending bool // failing does not count
+	Pending     bool   // failing does not count
+	Descriptors string // of the protobuf messages of a call, if the writer recorded them
 }
 
 // State is what holds at the provider before.

@@ -70,9 +70,18 @@ func Parse(data []byte) (*File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("interaction %d, %q: %w", i+1, in.Description, err)
 		}
+		if in.Type == HTTP {
+			in.Descriptors = str(descriptors(f.Metadata)[in.Request.Path])
+		}
 		f.Interactions = append(f.Interactions, in)
 	}
 	return f, nil
+}
+
+// descriptors returns the part of a file's metadata that has the descriptors of
+// protobuf calls by procedure. Other tools keep and ignore it.
+func descriptors(metadata map[string]any) map[string]any {
+	return object(object(metadata["cleave"])["descriptors"])
 }
 
 func version(metadata map[string]any) (int, error) {

@@ -118,15 +118,6 @@ func key(m map[string]any) string {
 	return fmt.Sprintf("%s\x00%s\x00%s", str(m["description"]), str(m["type"]), s)
 }
 
-// Encode writes a whole file.
-func Encode(f *File) ([]byte, error) {
-	list := []any{}
-	for i := range f.Interactions {
-		list = append(list, f.Interactions[i].json())
-	}
-	return encodeFile(map[string]any{"consumer": named(f.Consumer), "provider": named(f.Provider), "interactions": list, "metadata": f.Metadata})
-}
-
 func named(name string) map[string]any { return map[string]any{"name": name} }
 
 // encodeFile sorts the interactions and writes what makes a file version 4.
