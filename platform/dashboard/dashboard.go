@@ -97,6 +97,9 @@ type Address struct {
 	URL  string `json:"url"`
 }
 
+// Web reports whether a browser can open the address.
+func (a Address) Web() bool { return strings.HasPrefix(a.URL, "http") }
+
 // Program is a role, or a program that hosts services.
 type Program struct {
 	Name      string     `json:"name"`

@@ -30,7 +30,7 @@
 // The executable must answer `role guard`, `role exec` (both by [Role]) and the
 // three platform roles. On systems other than Linux the processes of a killed
 // foreground supervisor end through the guard process alone, and an adopted
-// program with a fixed address has a short gap when it is next replaced.
+// program with a fixed address cannot be replaced until the next down and up.
 //
 // # Debugging
 //
