@@ -1,0 +1,2 @@
+// Package echoapi is a small service for the tests of rpi, service and kit.
+package echoapi
