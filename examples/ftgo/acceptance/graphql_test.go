@@ -18,6 +18,7 @@ type client struct {
 	token string
 	seen  string // the consistency token of the last answer; sent only by after
 	extra http.Header
+	via   *http.Client // nil: httpClient
 }
 
 // answer is what a graph said.
@@ -80,7 +81,11 @@ func (c client) send(body []byte) (answer, error) {
 	if c.seen != "" {
 		req.Header.Set("Cleave-Consistency", c.seen)
 	}
-	res, err := httpClient.Do(req)
+	via := c.via
+	if via == nil {
+		via = httpClient
+	}
+	res, err := via.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
