@@ -148,6 +148,8 @@ func readRequest(w http.ResponseWriter, r *http.Request, maxBody int64) (Request
 	if err != nil {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
+			// A client that is still writing would see a broken pipe instead of the answer.
+			_, _ = io.CopyN(io.Discard, r.Body, maxIgnored)
 			return Request{}, http.StatusRequestEntityTooLarge, Errorf(PayloadTooLarge, "the body is larger than %d bytes", maxBody)
 		}
 		return Request{}, http.StatusBadRequest, badInput("", "the body could not be read")
@@ -155,6 +157,9 @@ func readRequest(w http.ResponseWriter, r *http.Request, maxBody int64) (Request
 	req, e := decodeRequest(body)
 	return req, http.StatusBadRequest, e
 }
+
+// maxIgnored is how much of a body that is too large is read and thrown away.
+const maxIgnored = 32 << 20
 
 // decodeRequest reads a JSON request. Members it does not know are left alone.
 func decodeRequest(body []byte) (Request, *Error) {

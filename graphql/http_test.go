@@ -142,3 +142,19 @@ func TestARESTViewIsAQueryUnderAPath(t *testing.T) {
 		}
 	}
 }
+
+func TestABodyThatIsTooLargeIsAnswered(t *testing.T) {
+	server := httptest.NewServer(newShop().load(t, quiet).Handler(nil))
+	defer server.Close()
+	body := `{"query":"{ __typename } #` + strings.Repeat("x", 10<<20) + `"}`
+	for range 20 {
+		res, err := http.Post(server.URL, typeJSON, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Fatalf("got status %d", res.StatusCode)
+		}
+	}
+}
