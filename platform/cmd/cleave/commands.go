@@ -45,29 +45,43 @@ func down(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	pid := supervisor.Running(dir)
-	if pid == 0 {
-		n, err := supervisor.Sweep(dir)
-		if err == nil && n == 0 {
-			return &notRunningError{}
+	if pid != 0 {
+		lost := e.drain(control.Dial(supervisor.Layout{Dir: dir}.Socket()).Down(ctx, &controlapi.DownRequest{}))
+		if err := ended(ctx, dir, pid, lost); err != nil {
+			return err
 		}
-		if err == nil {
-			e.done(fmt.Sprintf("ended %d processes that a lost supervisor had left", n))
+		if lost == nil {
+			e.done("")
+			return nil
 		}
-		return err
 	}
-	client := control.Dial(supervisor.Layout{Dir: dir}.Socket())
-	err = e.drain(client.Down(ctx, &controlapi.DownRequest{}))
-	if err != nil && !control.NotRunning(err) {
+	n, err := supervisor.Sweep(dir)
+	switch {
+	case err != nil:
 		return err
+	case n == 0 && pid == 0:
+		return &notRunningError{}
+	}
+	e.done(fmt.Sprintf("ended %d processes that a lost supervisor had left", n))
+	return nil
+}
+
+// ended waits until the supervisor has. One that did not take the order, which
+// failed with lost, has two seconds to turn out to be dying; else lost is returned.
+func ended(ctx context.Context, dir string, pid int, lost error) error {
+	patience := make(<-chan time.Time)
+	if lost != nil {
+		patience = time.After(2 * time.Second)
 	}
 	for supervisor.Running(dir) == pid {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-patience:
+			return lost
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	e.done("")
 	return nil
 }
 
