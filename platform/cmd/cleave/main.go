@@ -48,6 +48,9 @@ const usage = `cleave runs a system of services on this machine.
   cleave token --sub ID [--role R]… [--ttl D]
                                     a token from the development issuer
   cleave exec SERVICE -- COMMAND…   run COMMAND with the environment of SERVICE, beside the system
+  cleave pipeline run [SERVICE…] [--stage NAME]… [--force]
+                                    pre-commit, commit, integration, component, deploy; without SERVICE for every service
+  cleave pipeline hook install      judge what is staged before each git commit
   cleave version
 
 Every command takes --json and --dir DIR. Without --dir it acts on the system of the current folder or of one above it,
