@@ -39,7 +39,6 @@ type Consumer { id: ID! firstName: String! }
 type consumers struct {
 	pb.UnimplementedConsumerServiceHandler
 	calls    atomic.Int64
-	raw      atomic.Value
 	required atomic.Value
 }
 

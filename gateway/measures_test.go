@@ -36,7 +36,7 @@ func (c counter) Add(_ context.Context, n int64, o ...metric.AddOption) {
 	defer c.m.mu.Unlock()
 	label := c.name
 	for _, kv := range set.ToSlice() {
-		label += fmt.Sprintf(" %s=%s", kv.Key, kv.Value.Emit())
+		label += fmt.Sprintf(" %s=%v", kv.Key, kv.Value.AsInterface())
 	}
 	c.m.sums[label] += n
 }

@@ -47,10 +47,9 @@ type condition struct {
 
 // planner compiles one operation.
 type planner struct {
-	s     *Schema
-	doc   *ast.QueryDocument
-	plan  *plan
-	fails *Error
+	s    *Schema
+	doc  *ast.QueryDocument
+	plan *plan
 }
 
 // pending is a response key being collected.
