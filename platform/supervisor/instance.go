@@ -90,8 +90,7 @@ func (i *instance) do(a lifecycle.Action) {
 	case lifecycle.Probe:
 		i.probe(a.Run)
 	case lifecycle.StopProbe:
-		i.prober.stop()
-		i.prober = nil
+		i.prober.quiet()
 	case lifecycle.Register:
 		i.register()
 	case lifecycle.Deregister:
@@ -120,8 +119,6 @@ func (i *instance) spawn(run int) {
 	proc, err := i.start()
 	if err != nil {
 		i.note(err.Error())
-		i.prober.stop()
-		i.prober = nil
 		i.post(lifecycle.SpawnFailed, run, err.Error())
 		return
 	}
@@ -142,6 +139,8 @@ func (i *instance) await(proc *process, run int) {
 }
 
 func (i *instance) start() (*process, error) {
+	i.prober.stop()
+	i.prober = nil
 	notify, err := listenNotify(i.sup.layout.notify(i.id))
 	if err != nil {
 		return nil, fmt.Errorf("readiness socket: %w", err)

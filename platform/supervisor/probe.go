@@ -55,14 +55,20 @@ func (p *prober) notified(say func(ready bool, why string)) {
 	}
 }
 
+// quiet ends the looking. The process can still say what it likes: that it
+// stops, for one.
+func (p *prober) quiet() {
+	if p != nil && p.cancel != nil {
+		p.cancel()
+	}
+}
+
 // stop ends the watch.
 func (p *prober) stop() {
 	if p == nil {
 		return
 	}
-	if p.cancel != nil {
-		p.cancel()
-	}
+	p.quiet()
 	p.socket.Close()
 	_ = os.Remove(p.name)
 }

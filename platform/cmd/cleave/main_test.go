@@ -361,6 +361,9 @@ func TestReplacingAGatewayLosesNoRequest(t *testing.T) {
 		}
 	}
 	t.Logf("%d requests over 6 replacements", total)
+	if out := y.must("logs", "front"); !strings.Contains(out, "ended by itself (exit status 0)") || strings.Contains(out, "nobody hears") {
+		t.Errorf("an instance could not say that it stops:\n%s", out)
+	}
 	after := y.pids()
 	delete(before, "front-1")
 	delete(after, "front-1")

@@ -70,7 +70,7 @@ type Do string
 const (
 	Spawn      Do = "spawn"      // start a process; answer Spawned or SpawnFailed
 	Probe      Do = "probe"      // watch for readiness
-	StopProbe  Do = "stop-probe" // stop watching
+	StopProbe  Do = "stop-probe" // readiness does not matter any more
 	Register   Do = "register"   // tell the registry
 	Deregister Do = "deregister" // withdraw from the registry without waiting
 	Drain      Do = "drain"      // withdraw, wait until nobody calls; answer Drained

@@ -33,10 +33,13 @@ func run(h http.Handler) error {
 	srv.SetKeepAlivesEnabled(false)
 	go srv.Serve(ln)
 	fmt.Println("ready on", ln.Addr(), "pid", os.Getpid())
-	if err := notify(); err != nil {
+	if err := notify("READY=1\n"); err != nil {
 		return err
 	}
 	<-ctx.Done()
+	if err := notify("STOPPING=1\n"); err != nil {
+		fmt.Println("nobody hears that it stops:", err)
+	}
 	ln.Close()
 	time.Sleep(50 * time.Millisecond) // for calls that were accepted and have not begun
 	end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -54,12 +57,12 @@ func listen() (net.Listener, error) {
 	return net.FileListener(os.NewFile(3, "inherited"))
 }
 
-func notify() error {
+func notify(state string) error {
 	conn, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	_, err = conn.Write([]byte("READY=1\n"))
+	_, err = conn.Write([]byte(state))
 	return err
 }
