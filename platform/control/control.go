@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -26,9 +27,11 @@ func Dial(socket string) controlapi.ControlServiceClient {
 	return controlapi.NewControlServiceClient(connect.NewClient(connecthttp.NewTransport(&http.Client{Transport: transport}, "http://cleave")))
 }
 
-// NotRunning reports whether a call failed because nobody serves the socket.
+// NotRunning reports whether a call failed because nobody serves the socket,
+// or not any more.
 func NotRunning(err error) bool {
-	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) ||
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, io.EOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
 		(connect.CodeOf(err) == connect.CodeUnavailable)
 }
 
