@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cleave-go/cleave/discovery"
 	"github.com/cleave-go/cleave/platform/supervisor/lifecycle"
 )
 
@@ -95,6 +94,7 @@ func (i *instance) do(a lifecycle.Action) {
 		i.register()
 	case lifecycle.Deregister:
 		i.withdraw(false)
+		i.takeOut()
 	case lifecycle.Drain:
 		leave := i.leave
 		i.leave = nil
@@ -241,43 +241,6 @@ func (i *instance) probe(run int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	go dial(ctx, address, adopted, say)
-}
-
-// register tells the registry about a program that does not do it itself.
-func (i *instance) register() {
-	if i.sup.registry == nil || !i.prog.registered(i.art) || len(i.leave) > 0 {
-		return
-	}
-	for _, service := range i.prog.spec.Services() {
-		r, err := i.sup.registry.NewRegistration(discovery.Instance{
-			Service: service, ID: i.id, Addr: i.address(), Version: i.version(), Status: discovery.Up,
-		}, &discovery.RegistrationOptions{Registrar: "supervisor", Lease: 3 * time.Second})
-		if err != nil {
-			i.note("cannot be registered: " + err.Error())
-			continue
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		gone := make(chan struct{})
-		go func() {
-			defer close(gone)
-			if err := r.Run(ctx); err != nil {
-				i.note("cannot be registered: " + err.Error())
-			}
-		}()
-		i.leave = append(i.leave, func(wait bool) {
-			cancel()
-			if wait {
-				<-gone
-			}
-		})
-	}
-}
-
-func (i *instance) withdraw(wait bool) {
-	for _, f := range i.leave {
-		f(wait)
-	}
-	i.leave = nil
 }
 
 // release gives back what the instance held.

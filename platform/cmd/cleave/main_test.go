@@ -19,7 +19,10 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/cleave-go/cleave/discovery"
+	"github.com/cleave-go/cleave/discovery/registryapi"
 	"github.com/cleave-go/cleave/platform/control/controlapi"
 )
 
@@ -420,6 +423,33 @@ func TestACrashedInstanceIsStartedAgain(t *testing.T) {
 	}
 	y.must("scale", "registry", "1")
 	y.lookup("py")
+}
+
+func TestWhatRegisteredItselfIsTakenOutWhenItDies(t *testing.T) {
+	y := newToy(t)
+	y.up()
+	token := strings.TrimSpace(y.must("exec", "echo", "--", "sh", "-c", "echo $CLEAVE_TOKEN"))
+	registry, err := discovery.NewClient(y.url(8761, ""), token, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = registry.API().Register(t.Context(), &registryapi.RegisterRequest{ // in the place of echo-1, for an hour
+		Instance: &registryapi.Instance{Service: "echo", Id: "echo-1", Addr: "127.0.0.1:9"}, Lease: durationpb.New(time.Hour),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(y.pids()["echo-1"], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for s, err := range registry.Watch(ctx, "echo") {
+		if err == nil && len(s.Instances) == 0 {
+			return
+		}
+	}
+	t.Error("it is registered 10 s after its death")
 }
 
 func TestTheNextSupervisorAdoptsWhatADetachedOneLeft(t *testing.T) {

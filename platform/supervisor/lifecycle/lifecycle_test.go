@@ -57,7 +57,7 @@ func TestLives(t *testing.T) {
 			{"stop", 0, "draining", "stop-probe drain after:drained"},
 			{"drained", 1, "draining", "term after:stop-timeout"},
 			{"drained", 1, "draining", ""},
-			{"exited", 1, "stopped", ""},
+			{"exited", 1, "stopped", "deregister"},
 		}},
 		{"a crash is followed by a pause and a new start", lifecycle.Policy{}, story{
 			{"launch", 0, "starting", "spawn"},
@@ -72,13 +72,13 @@ func TestLives(t *testing.T) {
 			{"spawned", 1, "starting", "probe after:start-timeout"},
 			{"stop", 0, "draining", "stop-probe term after:stop-timeout"},
 			{"stop-timeout", 1, "draining", "kill"},
-			{"exited", 1, "stopped", ""},
+			{"exited", 1, "stopped", "deregister"},
 		}},
 		{"a stop that overtakes the start still ends the process", lifecycle.Policy{}, story{
 			{"launch", 0, "starting", "spawn"},
 			{"stop", 0, "draining", ""},
 			{"spawned", 1, "draining", "term after:stop-timeout"},
-			{"exited", 1, "stopped", ""},
+			{"exited", 1, "stopped", "deregister"},
 		}},
 		{"a stop that overtakes a failing start ends", lifecycle.Policy{}, story{
 			{"launch", 0, "starting", "spawn"},
@@ -90,7 +90,7 @@ func TestLives(t *testing.T) {
 			{"spawned", 1, "starting", "probe after:start-timeout"},
 			{"start-timeout", 1, "starting", "kill"},
 			{"became-ready", 1, "starting", ""},
-			{"exited", 1, "failed", "stop-probe"},
+			{"exited", 1, "failed", "stop-probe deregister"},
 			{"launch", 0, "failed", ""},
 		}},
 		{"limited attempts count only before the first readiness", lifecycle.Policy{Attempts: 1}, story{
@@ -105,14 +105,14 @@ func TestLives(t *testing.T) {
 			{"became-ready", 1, "ready", "register after:steady"},
 			{"restart", 0, "draining", "stop-probe drain after:drained"},
 			{"drained", 1, "draining", "term after:stop-timeout"},
-			{"exited", 1, "starting", "spawn"},
+			{"exited", 1, "starting", "deregister spawn"},
 		}},
 		{"a stop wins over a restart", lifecycle.Policy{}, story{
 			{"launch", 0, "starting", "spawn"},
 			{"spawned", 1, "starting", "probe after:start-timeout"},
 			{"restart", 0, "draining", "stop-probe term after:stop-timeout"},
 			{"stop", 0, "draining", ""},
-			{"exited", 1, "stopped", ""},
+			{"exited", 1, "stopped", "deregister"},
 		}},
 		{"an adopted process is ready at once", lifecycle.Policy{}, story{
 			{"adopt", 0, "ready", "probe register"},
@@ -135,7 +135,7 @@ func TestLives(t *testing.T) {
 			{"launch", 0, "starting", "spawn"},
 			{"spawned", 1, "starting", "probe after:start-timeout"},
 			{"start-timeout", 1, "starting", "kill"},
-			{"exited", 1, "waiting", "stop-probe after:retry"},
+			{"exited", 1, "waiting", "stop-probe deregister after:retry"},
 			{"retry", 1, "starting", "spawn"},
 		}},
 		{"devbox 2915: a start without any readiness signal ends in a timeout, never in a hang", lifecycle.Policy{}, story{
@@ -146,7 +146,7 @@ func TestLives(t *testing.T) {
 		{"process-compose 497: what is known of an earlier process does not count for the next", lifecycle.Policy{}, story{
 			{"launch", 0, "starting", "spawn"},
 			{"spawned", 1, "starting", "probe after:start-timeout"},
-			{"exited", 1, "waiting", "stop-probe after:retry"},
+			{"exited", 1, "waiting", "stop-probe deregister after:retry"},
 			{"retry", 1, "starting", "spawn"},
 			{"spawned", 2, "starting", "probe after:start-timeout"},
 			{"exited", 1, "starting", ""},
@@ -160,7 +160,7 @@ func TestLives(t *testing.T) {
 			{"became-unready", 1, "unready", "deregister"},
 			{"became-ready", 1, "ready", "register after:steady"},
 			{"became-unready", 1, "unready", "deregister"},
-			{"exited", 1, "waiting", "stop-probe after:retry"},
+			{"exited", 1, "waiting", "stop-probe deregister after:retry"},
 			{"stop", 0, "stopped", ""},
 			{"retry", 1, "stopped", ""},
 		}},

@@ -116,6 +116,9 @@ func (m *machine) ready() {
 // ended follows the end of a process, or that there was none to begin with.
 func (m *machine) ended() {
 	m.unprobe()
+	if m.Alive { // and had no time to say goodbye, perhaps
+		m.do(Deregister)
+	}
 	m.Alive = false
 	if m.Phase == Draining {
 		if m.Again {
@@ -124,9 +127,6 @@ func (m *machine) ended() {
 		}
 		m.to(Stopped, m.Reason)
 		return
-	}
-	if m.Phase == Ready {
-		m.do(Deregister)
 	}
 	reason := m.e.Reason
 	if m.Phase == Starting && m.Signaled {
