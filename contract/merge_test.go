@@ -29,7 +29,7 @@ func recordAll(t *testing.T, dir string, tests int) {
 	for _, n := range rand.Perm(tests) {
 		group.Go(func() {
 			if f := run(fmt.Sprintf("Test%d", n), func(t *fake) { recordNumber(t, dir, n) }); f.Failed() {
-				t.Error(f.output())
+				t.Error(f.Output())
 			}
 		})
 	}

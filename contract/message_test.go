@@ -91,8 +91,8 @@ func TestEventsAndCommandsAreRecordedAndVerified(t *testing.T) {
 	options := shop(func(*placed, *event.Record) {}, func(ticket) (any, error) { return created{"T7"}, nil })
 	verified := run("TestPromises", func(t *fake) { contract.Verify(t, "shop", options...) })
 	passes(t, verified)
-	if len(verified.subs) != 3 {
-		t.Errorf("verified %v", verified.subs)
+	if len(verified.Subtests()) != 3 {
+		t.Errorf("verified %v", verified.Subtests())
 	}
 }
 

@@ -114,7 +114,7 @@ func (e *echo) options(dir string) []contract.Option {
 func TestAProviderThatKeepsItsPromisesPrintsNothing(t *testing.T) {
 	verified := run("TestPromises", func(t *fake) { contract.Verify(t, "echo", (&echo{}).options("testdata")...) })
 	passes(t, verified)
-	if got := strings.Join(verified.subs, ", "); got != "reader/Look, reader/Look" {
+	if got := strings.Join(verified.Subtests(), ", "); got != "reader/Look, reader/Look" {
 		t.Errorf("verified %s", got)
 	}
 }
@@ -127,8 +127,8 @@ path       expected  actual             rule
 $.list[1]  'a'       'Y2'               regex [a-z]
 $.text     'soup'    'Soup of the day'  equality
 `
-	if verified.output() != want {
-		t.Errorf("said\n%s\nwant\n%s", verified.output(), want)
+	if verified.Output() != want {
+		t.Errorf("said\n%s\nwant\n%s", verified.Output(), want)
 	}
 }
 

@@ -57,6 +57,16 @@ func Handle[Req, Rep any](ep Endpoint[Req, Rep], f func(ctx context.Context, tx 
 	return Handler{ep.Service, ep.Command, run}
 }
 
+// Command is the name of the command that h carries out.
+func (h Handler) Command() string { return h.command }
+
+// CarryOut calls the handler with a request as it travels, and returns the
+// reply as it travels: for tests, in the place of a bus. The error is what the
+// handler returned.
+func (h Handler) CarryOut(ctx context.Context, tx sqldb.Tx, request json.RawMessage) (reply json.RawMessage, err error) {
+	return h.run(ctx, tx, request)
+}
+
 // Participant carries out the commands that other services' sagas send to this
 // one, and answers them.
 type Participant struct {
