@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -91,13 +92,37 @@ func TestATestReplacesOnlyWhatItRecordedBefore(t *testing.T) {
 	}
 }
 
+// recordText is a test that contradicts another with another text.
+func recordText(t *fake, dir, text string) {
+	c := contract.New(t, "reader", "echo", &contract.Options{Dir: dir})
+	contract.Unary(c, echoapi.EchoServiceLookProcedure, &echoapi.EchoRequest{}).Returns(&echoapi.EchoResponse{Text: text})
+	echoapi.NewEchoServiceClient(c.Client()).Look(t.Context(), &echoapi.EchoRequest{})
+}
+
 func TestTwoTestsThatContradictEachOtherFail(t *testing.T) {
 	dir := t.TempDir()
-	record := func(t *fake, text string) {
-		c := contract.New(t, "reader", "echo", &contract.Options{Dir: dir})
-		contract.Unary(c, echoapi.EchoServiceLookProcedure, &echoapi.EchoRequest{}).Returns(&echoapi.EchoResponse{Text: text})
-		echoapi.NewEchoServiceClient(c.Client()).Look(t.Context(), &echoapi.EchoRequest{})
+	passes(t, run("TestA", func(t *fake) { recordText(t, dir, "soup") }))
+	failsWith(t, run("TestB", func(t *fake) { recordText(t, dir, "bread") }), `recorded something else as "Look": contract.TestA`)
+}
+
+func TestWhatATestThatHasNotRunAgainRecordedDoesNotStandInTheWay(t *testing.T) {
+	dir, copied := t.TempDir(), t.TempDir()
+	passes(t, run("TestA", func(t *fake) { recordText(t, dir, "soup") }))
+	data := read(t, dir, "reader-echo.json")
+	if err := os.WriteFile(filepath.Join(copied, "reader-echo.json"), []byte(data), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	passes(t, run("TestA", func(t *fake) { record(t, "soup") }))
-	failsWith(t, run("TestB", func(t *fake) { record(t, "bread") }), `recorded something else as "Look": contract.TestA`)
+	passes(t, run("TestB", func(t *fake) { recordText(t, copied, "bread") }))
+	passes(t, run("TestA", func(t *fake) { recordText(t, copied, "bread") }))
+}
+
+func TestTwoTestsThatAgreeWriteTheSameBytesInAnyOrder(t *testing.T) {
+	ab, ba := t.TempDir(), t.TempDir()
+	passes(t, run("TestA", func(t *fake) { recordNumber(t, ab, 1) }))
+	passes(t, run("TestB", func(t *fake) { recordNumber(t, ab, 1) }))
+	passes(t, run("TestB", func(t *fake) { recordNumber(t, ba, 1) }))
+	passes(t, run("TestA", func(t *fake) { recordNumber(t, ba, 1) }))
+	if a, b := read(t, ab, "reader-echo.json"), read(t, ba, "reader-echo.json"); a != b {
+		t.Errorf("one order wrote\n%s\nthe other\n%s", a, b)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +22,11 @@ var ErrConflict = errors.New("another test recorded something else")
 // FileName is the name of the file for a pair.
 func FileName(consumer, provider string) string { return consumer + "-" + provider + ".json" }
 
-var merging sync.Mutex
+var (
+	merging sync.Mutex
+	// recorded has the tests of this process that recorded in a file.
+	recorded = map[string]bool{}
+)
 
 // Merge adds what one test recorded to the file of its pair in dir, replacing
 // what the test of that name recorded before. A file that would not change is
@@ -42,17 +47,26 @@ func Merge(dir string, f *File, test string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	data, err := merged(old, f, test)
+	// What a test of this package recorded that has not run again yet may be out
+	// of date; what another package's did is believed.
+	outdated := func(other string) bool { return pkg(other) == pkg(test) && !recorded[path+" "+other] }
+	data, err := merged(old, f, test, outdated)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	recorded[path+" "+test] = true
 	if bytes.Equal(old, data) {
 		return nil
 	}
 	return replace(path, data)
 }
 
-func merged(old []byte, f *File, test string) ([]byte, error) {
+func pkg(test string) string {
+	name, _, _ := strings.Cut(test, ".")
+	return name
+}
+
+func merged(old []byte, f *File, test string, outdated func(test string) bool) ([]byte, error) {
 	m := map[string]any{}
 	if len(old) > 0 {
 		v, err := match.Decode(old)
@@ -67,7 +81,7 @@ func merged(old []byte, f *File, test string) ([]byte, error) {
 	m["consumer"], m["provider"] = named(f.Consumer), named(f.Provider)
 	byKey, list := map[string]any{}, []any{}
 	for _, x := range array(m["interactions"]) {
-		if str(object(object(x)["comments"])["testname"]) != test {
+		if testName(object(x)) != test {
 			byKey[key(object(x))] = x
 			list = append(list, x)
 		}
@@ -77,9 +91,16 @@ func merged(old []byte, f *File, test string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if other, ok := byKey[key(x)]; ok {
-			if !sameContent(object(other), x) {
-				return nil, fmt.Errorf("%w as %q: %s", ErrConflict, f.Interactions[i].Description, str(object(object(other)["comments"])["testname"]))
+		if other, ok := byKey[key(x)].(map[string]any); ok {
+			owner := testName(other)
+			switch {
+			case sameContent(other, x):
+				other["comments"] = map[string]any{"testname": min(test, owner)} // the same whoever comes first
+			case outdated(owner):
+				clear(other)
+				maps.Copy(other, x)
+			default:
+				return nil, fmt.Errorf("%w as %q: %s; give one of them a name of its own, or run that test first if it changed too", ErrConflict, f.Interactions[i].Description, owner)
 			}
 			continue
 		}
@@ -127,6 +148,8 @@ func plain(m map[string]any) (map[string]any, error) {
 	v, err := match.Decode(data)
 	return object(v), err
 }
+
+func testName(m map[string]any) string { return str(object(m["comments"])["testname"]) }
 
 func sameContent(a, b map[string]any) bool {
 	strip := func(m map[string]any) []byte {
