@@ -142,7 +142,7 @@ func TestAFieldThatIsZeroIsThere(t *testing.T) {
 func TestAnErrorOfAnotherCodeIsADifference(t *testing.T) {
 	options := append((&echo{}).options("testdata"), contract.Handler(http.NotFoundHandler()))
 	failsWith(t, run("TestPromises", func(t *fake) { contract.Verify(t, "echo", options...) }),
-		"status", "header Content-Type", "application/json")
+		"status  200                                         404                   equality", "404 page not found")
 }
 
 func TestWhatNobodyProvidesFailsWithTheLinesToAdd(t *testing.T) {

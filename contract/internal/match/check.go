@@ -10,8 +10,8 @@ import (
 )
 
 // check applies one rule to a value itself, not to what lies below, and
-// returns what is wrong. inherited says that the rule is a parent's.
-func (r Rule) check(expected, actual any, inherited bool) string {
+// returns what is wrong.
+func (r Rule) check(expected, actual any) string {
 	if r.err != nil {
 		return fmt.Sprintf("the rule %s cannot be used: %v", r, r.err)
 	}
@@ -19,7 +19,7 @@ func (r Rule) check(expected, actual any, inherited bool) string {
 	case "equality":
 		return checkEqual(expected, actual)
 	case "type":
-		return r.checkType(expected, actual, inherited)
+		return r.checkType(expected, actual)
 	case "regex":
 		return r.checkRegex(actual)
 	case "include":
@@ -59,7 +59,7 @@ func checkEqual(expected, actual any) string {
 	return "Expected " + showKind(actual) + " to be equal to " + showKind(expected)
 }
 
-func (r Rule) checkType(expected, actual any, inherited bool) string {
+func (r Rule) checkType(expected, actual any) string {
 	if !sameKind(expected, actual) {
 		return "Type mismatch: Expected " + showKind(actual) + " to be the same type as " + showKind(expected)
 	}
@@ -71,7 +71,7 @@ func (r Rule) checkType(expected, actual any, inherited bool) string {
 		size = len(a)
 	}
 	switch {
-	case inherited || size < 0:
+	case size < 0:
 	case r.Min != nil && size < *r.Min:
 		return fmt.Sprintf("Expected %s (size %d) to have minimum size of %d", spaced(actual), size, *r.Min)
 	case r.Max != nil && size > *r.Max:

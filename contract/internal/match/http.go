@@ -195,7 +195,7 @@ func textual(name, expected, actual string, list List) []Mismatch {
 				value = json.Number(actual)
 			}
 		}
-		if message := r.check(expected, value, false); message != "" {
+		if message := r.check(expected, value); message != "" {
 			failed = append(failed, message)
 		} else if list.Or {
 			return nil
@@ -210,7 +210,7 @@ func textual(name, expected, actual string, list List) []Mismatch {
 
 // Text compares bodies that are not JSON.
 func Text(expected, actual string, rules Category) []Mismatch {
-	list, _, _ := rules.best(nil)
+	list, _ := rules.best(nil)
 	return In("body", textual("$", expected, actual, list))
 }
 
@@ -226,7 +226,7 @@ func Metadata(expected, actual map[string]any, rules Category) []Mismatch {
 			found = append(found, Mismatch{Path: name, Expected: show(expected[name]), Actual: "missing", Rule: "equality",
 				Message: fmt.Sprintf("Expected message metadata '%s' but was missing", name)})
 		case ruled:
-			c.apply(nil, list, false, expected[name], got)
+			c.apply(nil, list, expected[name], got)
 		case strings.EqualFold(name, "contentType") && kindOf(got) == "String" && kindOf(expected[name]) == "String":
 			if !sameMedia(expected[name].(string), got.(string)) {
 				c.add(nil, expected[name], got, "equality", fmt.Sprintf("Expected %s but received %s", show(expected[name]), show(got)))

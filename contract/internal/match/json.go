@@ -1,6 +1,7 @@
 package match
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ const maxDepth = 1000
 func JSON(expected, actual any, rules Category, open bool) []Mismatch {
 	c := comparison{rules: rules, open: open}
 	c.value(nil, expected, actual)
+	slices.SortStableFunc(c.found, func(a, b Mismatch) int { return cmp.Compare(a.Path, b.Path) })
 	return In("body", c.found)
 }
 
@@ -32,9 +34,9 @@ func (c *comparison) value(p Path, expected, actual any) {
 		c.add(p, expected, actual, "depth", fmt.Sprintf("is more than %d levels deep", maxDepth))
 		return
 	}
-	list, inherited, ruled := c.rules.best(p)
+	list, ruled := c.rules.best(p)
 	if ruled {
-		if !c.apply(p, list, inherited, expected, actual) {
+		if !c.apply(p, list, expected, actual) {
 			return
 		}
 	} else if !sameKind(expected, actual) {
@@ -48,7 +50,7 @@ func (c *comparison) value(p Path, expected, actual any) {
 		}
 	case []any:
 		if a, ok := actual.([]any); ok {
-			c.array(p, list, inherited, ruled, e, a)
+			c.array(p, list, ruled, e, a)
 		}
 	default:
 		if !ruled && !equal(expected, actual) {
@@ -58,10 +60,10 @@ func (c *comparison) value(p Path, expected, actual any) {
 }
 
 // apply checks the rules at p itself and reports whether to look below.
-func (c *comparison) apply(p Path, list List, inherited bool, expected, actual any) bool {
+func (c *comparison) apply(p Path, list List, expected, actual any) bool {
 	var failed []string
 	for _, r := range list.Rules {
-		if message := r.check(expected, actual, inherited); message != "" {
+		if message := r.check(expected, actual); message != "" {
 			failed = append(failed, message)
 		} else if list.Or {
 			return true
@@ -123,7 +125,7 @@ func (c *comparison) object(p Path, list List, expected, actual map[string]any) 
 
 // ruleAt names the rules for a place, as a table shows them.
 func (c *comparison) ruleAt(p Path) string {
-	if list, _, ok := c.rules.best(p); ok {
+	if list, ok := c.rules.best(p); ok {
 		return list.String()
 	}
 	return "equality"
@@ -132,7 +134,7 @@ func (c *comparison) ruleAt(p Path) string {
 func (c *comparison) keys(p Path, rule Rule, actual map[string]any) {
 	for _, k := range sorted(actual) {
 		for _, r := range rule.Rules {
-			if message := r.check(rule.Value, k, false); message != "" {
+			if message := r.check(rule.Value, k); message != "" {
 				c.add(p.Field(k), rule.Value, k, "eachKey "+r.String(), message)
 			}
 		}
@@ -144,13 +146,13 @@ func (c *comparison) each(p Path, rule Rule, expected, actual any) {
 		expected = rule.Value
 	}
 	for _, r := range rule.Rules {
-		if message := r.check(expected, actual, false); message != "" {
+		if message := r.check(expected, actual); message != "" {
 			c.add(p, expected, actual, "eachValue "+r.String(), message)
 		}
 	}
 }
 
-func (c *comparison) array(p Path, list List, inherited, ruled bool, expected, actual []any) {
+func (c *comparison) array(p Path, list List, ruled bool, expected, actual []any) {
 	if r, ok := list.find("arrayContains"); ok {
 		c.contains(p, r, expected, actual)
 		return
@@ -175,7 +177,7 @@ func (c *comparison) array(p Path, list List, inherited, ruled bool, expected, a
 			if !sameKind(e, a) {
 				continue
 			}
-			if _, _, ok := c.rules.best(p.At(i)); !ok && kindOf(e) != "Object" && kindOf(e) != "Array" {
+			if _, ok := c.rules.best(p.At(i)); !ok && kindOf(e) != "Object" && kindOf(e) != "Array" {
 				continue
 			}
 		}

@@ -48,7 +48,7 @@ func Table(list []Mismatch) string {
 	var width [3]int
 	for _, r := range rows {
 		for i := range width {
-			width[i] = max(width[i], min(utf8.RuneCountInString(r[i]), 48))
+			width[i] = max(width[i], utf8.RuneCountInString(r[i]))
 		}
 	}
 	var b strings.Builder
@@ -64,4 +64,13 @@ func Table(list []Mismatch) string {
 	return b.String()
 }
 
-func line(s string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s) }
+// maxCell bounds a cell of a table, in bytes.
+const maxCell = 72
+
+func line(s string) string {
+	s = strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s)
+	if len(s) > maxCell {
+		s = strings.ToValidUTF8(s[:maxCell], "") + "…"
+	}
+	return s
+}

@@ -94,10 +94,10 @@ func NewEntry(path Path, rules List) Entry {
 	return Entry{Path: path.String(), List: rules, path: path}
 }
 
-// best returns the rules for a place: those whose path fits it most exactly,
-// and whether they are a parent's.
-func (c Category) best(place Path) (list List, inherited, ok bool) {
-	weight := 0
+// best returns the rules for a place: those whose path fits it most exactly. It
+// may be a parent's path.
+func (c Category) best(place Path) (list List, ok bool) {
+	weight, inherited := 0, false
 	for _, e := range c {
 		if w := e.path.weight(place); w > weight {
 			weight, list, inherited = w, e.List, len(e.path) < len(place)
@@ -105,8 +105,11 @@ func (c Category) best(place Path) (list List, inherited, ok bool) {
 	}
 	if inherited {
 		list.Rules = slices.DeleteFunc(slices.Clone(list.Rules), func(r Rule) bool { return !r.descends() })
+		for i := range list.Rules { // a size is of the list itself
+			list.Rules[i].Min, list.Rules[i].Max = nil, nil
+		}
 	}
-	return list, inherited, len(list.Rules) > 0
+	return list, len(list.Rules) > 0
 }
 
 // descends reports whether a rule holds below its path too.

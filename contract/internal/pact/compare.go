@@ -23,9 +23,15 @@ func CompareResponse(expected, actual *Response) []match.Mismatch {
 	if expected.Status != 0 {
 		found = match.Status(expected.Status, actual.Status, expected.Rules["status"])
 	}
+	if len(found) > 0 && success(expected.Status) != success(actual.Status) { // what it says instead is all there is to tell
+		return append(found, match.Mismatch{Part: "body", Path: "$", Expected: string(expected.Body.Data()), Actual: string(actual.Body.Data()),
+			Rule: "after the status", Message: "is the answer of another status"})
+	}
 	found = append(found, match.Headers(expected.Headers, actual.Headers, expected.Rules["header"])...)
 	return append(found, compareBody(expected.Body, actual.Body, expected.Rules["body"], true)...)
 }
+
+func success(status int) bool { return status >= 200 && status < 300 }
 
 // CompareMessage returns how a message differs from what is expected. Metadata
 // may be added; keys of the contents too when open is set, as is right for
