@@ -49,6 +49,8 @@ func start(t *testing.T, topology string) *system {
 		dnsAddr:      fmt.Sprintf("127.0.0.1:%d", 8053+offset),
 		dashboardURL: fmt.Sprintf("http://127.0.0.1:%d", 9000+offset),
 	}
+	earlier := filepath.Join(filepath.Dir(s.cleave), "build")
+	share(earlier, s.built()) // only the first system has to link everything
 	cmd := exec.Command(s.cleave, "up", s.dir, "--topology", topology, "--port-offset", strconv.Itoa(offset))
 	cmd.Env = s.environ()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
@@ -86,8 +88,23 @@ func start(t *testing.T, topology string) *system {
 		a, err := probe.try(`{ restaurants(first: 1) { nodes { id } } }`, nil)
 		return err == nil && len(a.Errors) == 0
 	})
+	share(s.built(), earlier)
 	t.Logf("%s: up after %v", topology, time.Since(began).Round(100*time.Millisecond))
 	return s
+}
+
+// built is the folder where cleave has the programs linked.
+func (s *system) built() string { return filepath.Join(s.state, "build", "0") }
+
+// share makes the files of one folder those of another too. What cannot be shared is linked again.
+func share(from, to string) {
+	files, _ := filepath.Glob(filepath.Join(from, "*"))
+	if len(files) > 0 {
+		_ = os.MkdirAll(to, 0o700)
+	}
+	for _, name := range files {
+		_ = os.Link(name, filepath.Join(to, filepath.Base(name)))
+	}
 }
 
 // web returns a client of the web BFF for the person with that id and role.
