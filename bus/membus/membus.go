@@ -93,16 +93,19 @@ func follow(ctx context.Context, p *publication, f bus.Filter, at *bus.Place, yi
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
 	again := func() bool { return p.ctx.Err() != nil && ctx.Err() == nil }
+	// What a source says when it has ended, a closed database for example, is no
+	// error. Its own context tells first: feed ends a moment after it.
+	ended := func() bool { return p.ctx.Err() != nil || feed.Err() != nil }
 
 	if err := enter(feed, p.source, at); err != nil {
-		if feed.Err() == nil {
+		if !ended() {
 			yield(bus.Message{}, err)
 		}
 		return again()
 	}
 	for r, err := range p.source.Feed(feed, at.Position, true) {
 		if err != nil {
-			if feed.Err() == nil {
+			if !ended() {
 				yield(bus.Message{}, fmt.Errorf("membus: read the events of %s: %w", f.Source, err))
 			}
 			return again()
