@@ -1,7 +1,7 @@
-// Package acceptance tests FTGO from outside, as `cleave up` runs it: what it
-// must do (orders_test.go) and refuse (errors_test.go) over its public graphs,
-// in every topology; what it must survive (faults_test.go); that it loses no
-// request while versions are replaced (rollout_test.go) or parts of it are away
-// (outage_test.go); and that programs in other languages take part
-// (polyglot_test.go).
+// Package acceptance tests FTGO from outside: over its public graphs only, in
+// every topology, as `cleave up` runs it. See orders_test.go for what it must
+// do, errors_test.go for what it must refuse, and outage_test.go, rollout_test.go
+// and crash_test.go for what it must survive. Only books_test.go looks behind
+// the graphs: it reads the services' databases, to see that what they tell is
+// all there is.
 package acceptance

@@ -233,6 +233,7 @@ type instance struct {
 	ID, Phase, Reason, Address, Version string
 	AdminAddress                        string `json:"admin_address"`
 	PID, Restarts                       int
+	Since                               time.Time // in that phase
 }
 
 // instances returns what runs of a service or role.
@@ -241,12 +242,13 @@ func (s *system) instances(t testing.TB, name string) []instance {
 	var out struct {
 		Programs []struct {
 			Name      string
+			Services  []string
 			Instances []instance
 		}
 	}
 	s.cliJSON(t, &out, "status")
 	for _, p := range out.Programs {
-		if p.Name == name {
+		if p.Name == name || slices.Contains(p.Services, name) {
 			return p.Instances
 		}
 	}
