@@ -82,7 +82,7 @@ func (p *process) transport(from *Host, name string) (connect.Transport, error) 
 	if p.work.Err() != nil {
 		return nil, connect.NewError(connect.CodeUnavailable, "the process is stopping")
 	}
-	remote := rpi.Remote(name, p.resolver, &rpi.RemoteOptions{Call: call, Logger: from.logger})
+	remote := rpi.Remote(name, p.resolver, &rpi.RemoteOptions{Call: call, Logger: from.logger, Caller: from.name})
 	p.spawn(from.name+" client of "+name, remote.Run)
 	return remote, nil
 }

@@ -20,8 +20,10 @@ import (
 type listener struct {
 	name   string // "business", or the service it belongs to
 	socket net.Listener
+	own    *acceptor // socket, unless others accept from it too
 	hosts  []*Host
 	server *http.Server
+	served chan struct{} // closed when nothing more is accepted
 
 	closing atomic.Bool
 	mu      sync.Mutex
@@ -66,14 +68,17 @@ func (p *process) listen() error {
 }
 
 func (p *process) addListener(name string, socket net.Listener, addr string, hosts []*Host) error {
+	var own *acceptor
 	if socket == nil {
-		var err error
-		if socket, err = net.Listen("tcp", addr); err != nil {
+		opened, err := net.Listen("tcp", addr)
+		if err != nil {
 			p.closeListeners()
 			return fmt.Errorf("listen for %s: %w", name, err)
 		}
+		own = newAcceptor(opened, min(settle, p.options.Linger))
+		socket = own
 	}
-	l := &listener{name: name, socket: socket, hosts: hosts, empty: make(chan struct{})}
+	l := &listener{name: name, socket: socket, own: own, hosts: hosts, served: make(chan struct{}), empty: make(chan struct{})}
 	mux, err := p.mux(hosts)
 	if err != nil {
 		socket.Close()
@@ -122,6 +127,7 @@ func (l *listener) addr() string { return l.socket.Addr().String() }
 
 // serve accepts until drain. Connections it accepted go on.
 func (l *listener) serve() error {
+	defer close(l.served)
 	err := l.server.Serve(l.socket)
 	if l.closing.Load() || errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -162,17 +168,16 @@ func (l *listener) closeAnswered(next http.Handler) http.Handler {
 	})
 }
 
-// settle is how long a listener goes on accepting after its callers know that
-// it stops: some chose it a moment before and connect a moment after, and a
-// connection that the kernel has taken but the process has not is lost when
-// the socket closes.
-const settle = 100 * time.Millisecond
-
 // drain stops accepting, lets every connection end by itself for linger, then
 // closes the idle ones and waits for the calls under way for grace.
 func (l *listener) drain(linger, grace time.Duration) error {
 	l.closing.Store(true)
-	time.Sleep(min(settle, linger))
+	if l.own != nil {
+		l.own.finish()
+		within(linger, func() { <-l.served })
+	} else { // whoever shares the socket has its queue
+		time.Sleep(min(settle, linger))
+	}
 	l.socket.Close()
 	l.mu.Lock()
 	l.closed = true

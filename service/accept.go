@@ -1,0 +1,54 @@
+package service
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// settle is how long nobody must have connected before a listener that stops
+// is closed. Some callers chose it a moment before they heard that it stops and
+// connect a moment after, and a connection that the kernel has taken but the
+// process has not is lost when the socket closes: a busy process may be behind
+// with accepting.
+const settle = 100 * time.Millisecond
+
+// acceptor is a listener that can be emptied before it is closed.
+type acceptor struct {
+	net.Listener
+	settle    time.Duration
+	finishing atomic.Bool
+}
+
+func newAcceptor(l net.Listener, settle time.Duration) *acceptor {
+	return &acceptor{Listener: l, settle: settle}
+}
+
+// finish has Accept end with net.ErrClosed when nobody connects any more.
+func (a *acceptor) finish() {
+	a.finishing.Store(true)
+	a.arm()
+}
+
+func (a *acceptor) arm() {
+	if l, ok := a.Listener.(interface{ SetDeadline(time.Time) error }); ok {
+		_ = l.SetDeadline(time.Now().Add(a.settle)) // fails on a closed socket, as Accept will
+	}
+}
+
+// Accept asks more than once before it believes that nobody comes: a process
+// that did not get to run sees time pass, not connections.
+func (a *acceptor) Accept() (net.Conn, error) {
+	for range 3 {
+		if a.finishing.Load() {
+			a.arm()
+		}
+		conn, err := a.Listener.Accept()
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return conn, err
+		}
+	}
+	return nil, net.ErrClosed
+}
