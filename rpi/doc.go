@@ -34,8 +34,9 @@
 //
 // # Debugging
 //
-// Every server call is a span and a measurement; failures that are the
-// server's fault are logged with their cause.
+// Every call is a span and a measurement; failures that are the server's fault
+// are logged with their cause. The breaker of each remote service is measured
+// by its state, openings and refusals, and its changes are logged.
 //
 // # Testing
 //

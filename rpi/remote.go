@@ -13,6 +13,7 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
+	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	"github.com/cleave-go/cleave/breaker"
@@ -27,6 +28,7 @@ type RemoteOptions struct {
 	Balancer *discovery.BalancerOptions // Default: its own
 	Breaker  *breaker.Breaker           // Default: one that opens when half of at least 5 calls in 10 s fail
 	HTTP     http.RoundTripper          // carries the requests. Default: pools of its own
+	Caller   string                     // who calls, to tell the measurements of several apart. Default: ""
 	Logger   *slog.Logger               // Default: slog.Default()
 }
 
@@ -41,6 +43,8 @@ type RemoteTransport struct {
 	balancer *discovery.Balancer
 	http     http.RoundTripper // nil: a pool for each instance
 	logger   *slog.Logger
+	caller   string
+	meter    metric.Meter // nil: none
 	chain    chain
 
 	known     chan struct{} // closed when the first snapshot is here
@@ -78,6 +82,7 @@ func Remote(service string, r discovery.Resolver, o *RemoteOptions) *RemoteTrans
 	t := &RemoteTransport{
 		service: service, resolver: r, attempts: opts.Attempts, logger: opts.Logger,
 		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]endpoint{}, http: opts.HTTP,
+		caller: opts.Caller, meter: opts.Call.Meter,
 	}
 	if t.breaker = opts.Breaker; t.breaker == nil {
 		t.breaker = newBreaker(service, func(e breaker.Event) {
@@ -90,6 +95,7 @@ func Remote(service string, r discovery.Resolver, o *RemoteOptions) *RemoteTrans
 
 // Run follows the resolver until ctx ends.
 func (t *RemoteTransport) Run(ctx context.Context) error {
+	defer t.observe()()
 	for snapshot, err := range t.resolver.Watch(ctx, t.service) {
 		if err != nil {
 			t.logger.DebugContext(ctx, "news of instances may be missing", "service", t.service, "error", err)

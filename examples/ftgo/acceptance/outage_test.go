@@ -1,10 +1,13 @@
 package acceptance_test
 
 import (
+	"bufio"
 	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +28,9 @@ func TestAnOrderIsShownWithoutItsPaymentWhileAccountingIsAway(t *testing.T) {
 		s.must(t, "scale", "accounting", "0")
 		took := withoutPayment(t, w, id, 20)
 		t.Logf("answered after %v at first, %v in the end", took[0], took[len(took)-1])
+		if state, refused := breakerOf(t, s, "accounting"); state == 0 || refused == 0 {
+			t.Errorf("the breaker's state is %v after %v refusals", state, refused)
+		}
 		pending := w.asConsumer.ask(placeOrder, vars{"input": w.order(w.consumer)})
 		if pending.ok(t, "placeOrder.status") != "APPROVAL_PENDING" {
 			t.Errorf("got %v", pending.Data)
@@ -33,6 +39,10 @@ func TestAnOrderIsShownWithoutItsPaymentWhileAccountingIsAway(t *testing.T) {
 		began := time.Now()
 		within(t, 20*time.Second, "the payment is there again", whole)
 		t.Logf("the payment is there again %v after the instance", time.Since(began).Round(time.Millisecond))
+		within(t, 20*time.Second, "the breaker is closed", func() bool {
+			state, _ := breakerOf(t, s, "accounting")
+			return state == 0 && whole()
+		})
 		within(t, 30*time.Second, "the order placed meanwhile is approved", func() bool {
 			return w.asConsumer.must(getOrder, vars{"id": pending.at("placeOrder.id")}, "order.status") == "APPROVED"
 		})
@@ -76,6 +86,32 @@ func withoutPayment(t *testing.T, w town, id string, n int) (took []time.Duratio
 		t.Errorf("an answer took %v, the breaker is not open: %v", median, took)
 	}
 	return took
+}
+
+// breakerOf reads from the web BFF's measurements how it stands with a service: 0 is closed.
+func breakerOf(t *testing.T, s *system, service string) (state, refused float64) {
+	t.Helper()
+	res, err := http.Get("http://" + s.instances(t, "webbff")[0].AdminAddress + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	found := 0
+	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), "} ")
+		number, _ := strconv.ParseFloat(value, 64)
+		switch {
+		case !strings.Contains(name, `rpc_service="`+service+`"`):
+		case strings.HasPrefix(name, "rpc_client_breaker_state{"):
+			state, found = number, found+1
+		case strings.HasPrefix(name, "rpc_client_breaker_refusals_total{"):
+			refused, found = number, found+1
+		}
+	}
+	if found != 2 {
+		t.Fatalf("the web BFF shows %d measurements of the breaker of %s, want 2", found, service)
+	}
+	return state, refused
 }
 
 func TestTrafficGoesOnWithoutTheRegistry(t *testing.T) {
