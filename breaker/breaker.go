@@ -2,55 +2,24 @@ package breaker
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// State is what a breaker does with calls.
-type State uint8
-
-// States of a breaker.
-const (
-	Closed   State = iota // calls pass
-	Open                  // calls are refused
-	HalfOpen              // a few probes pass, other calls are refused
-)
-
-// String returns "closed", "open" or "half-open".
-func (s State) String() string { return name(s, "closed", "open", "half-open") }
-
-// Mode is who decides: the breaker or its operator.
-type Mode uint8
-
-// Modes of a breaker.
-const (
-	Auto        Mode = iota // the results decide
-	ForcedOpen              // every call is refused, whatever the time
-	Disabled                // every call passes, nothing is counted
-	MetricsOnly             // every call passes and is counted; a rate that is reached is only an event
-)
-
-// String returns "auto", "forced-open", "disabled" or "metrics-only".
-func (m Mode) String() string { return name(m, "auto", "forced-open", "disabled", "metrics-only") }
-
-func name[T ~uint8](v T, names ...string) string {
-	if int(v) < len(names) {
-		return names[v]
-	}
-	return "unknown"
-}
-
 // Breaker guards one dependency. Make it with [New].
 type Breaker struct {
-	clock    time.Time // New's moment; its monotonic reading is the origin of all times
-	timed    bool      // start times are needed
-	phase    atomic.Pointer[phase]
+	clock   time.Time // New's moment; its monotonic reading is the origin of all times
+	timed   bool      // start times are needed
+	clocked bool      // end times are needed, closed
+	phase   atomic.Pointer[phase]
+
+	_        [64]byte // what every call reads stays apart from what refusals write
 	rejected atomic.Uint64
 
 	mu     sync.Mutex
-	m      machine // guarded by mu
-	total  Totals  // guarded by mu
+	m      machine // guarded by mu, but for name and opts, which never change
 	events outbox
 }
 
@@ -66,8 +35,10 @@ func New(name string, o *Options) (*Breaker, error) {
 
 func newBreaker(name string, opts Options) *Breaker {
 	b := &Breaker{clock: time.Now(), timed: opts.SlowCall > 0}
-	b.m = machine{name: name, opts: opts, note: b.note, publish: b.phase.Store, at: b.at}
+	b.clocked = b.timed || opts.Window.span > 0
+	b.m = machine{name: name, opts: opts, note: b.note, publish: b.publish, at: b.at}
 	b.m.closed(0, Auto, "")
+	b.m.relax()
 	return b
 }
 
@@ -117,22 +88,29 @@ type Permit struct {
 func (b *Breaker) Allow() (Permit, error) {
 	p := b.phase.Load()
 	switch {
-	case p.state == Closed && p.mode == Disabled:
+	case p.state == Open && !p.near.Load():
+		b.rejected.Add(1)
+		return Permit{}, p.refusal
+	case p.state != Closed:
+		return b.tryProbe(p)
+	case p.mode == Disabled:
 		return Permit{}, nil
-	case p.state == Closed && !b.timed:
-		return Permit{b: b, phase: p}, nil
+	case b.timed:
+		return Permit{b: b, phase: p, start: b.now()}, nil
 	}
+	return Permit{b: b, phase: p}, nil
+}
+
+// tryProbe is Allow while the answer depends on the time or on the probes.
+func (b *Breaker) tryProbe(p *phase) (Permit, error) {
 	now := b.now()
-	switch {
-	case p.state == Closed:
-		return Permit{b: b, phase: p, start: now}, nil
-	case p.state == Open && now < p.until:
+	if p.state == Open && now < p.until {
 		b.rejected.Add(1)
 		return Permit{}, p.refusal
 	}
 	defer b.tell()
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.lock()
+	defer b.unlock()
 	p, slot, refusal := b.m.acquire(now)
 	if refusal != nil {
 		b.rejected.Add(1)
@@ -160,18 +138,46 @@ func (p *Permit) abandon() {
 func (p *Permit) settle(out Outcome) {
 	b := p.b
 	p.b = nil
-	if b.settle(p, out) {
+	var now int64
+	if b.clocked {
+		now = b.now()
+	}
+	counted := false
+	if out == Success && !b.m.opts.slow(time.Duration(now-p.start)) {
+		var done bool
+		if counted, done = p.phase.quick(now); done {
+			return
+		}
+	}
+	if !b.clocked {
+		now = b.now()
+	}
+	if b.settle(now, p, out, counted) {
 		b.tell()
 	}
 }
 
-func (b *Breaker) settle(p *Permit, out Outcome) (changed bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (b *Breaker) settle(now int64, p *Permit, out Outcome, counted bool) (changed bool) {
+	b.lock()
+	defer b.unlock()
 	before := b.m.cur
-	counted := b.m.settle(b.now(), p.phase, p.slot, p.start, out)
-	b.total.add(counted, out)
-	return b.m.cur != before || before.warned
+	if counted {
+		b.m.settleQuick(now, p.phase)
+	} else {
+		b.m.settle(now, p.phase, p.slot, p.start, out)
+	}
+	return b.m.cur != before || before.warned != ""
+}
+
+// lock brings everything up to date that quick successes have left.
+func (b *Breaker) lock() {
+	b.mu.Lock()
+	b.m.collect(b.m.cur)
+}
+
+func (b *Breaker) unlock() {
+	b.m.relax()
+	b.mu.Unlock()
 }
 
 // Trip opens the breaker for d, for instance because the dependency asked to be left alone until then. It
@@ -182,6 +188,26 @@ func (b *Breaker) Trip(d time.Duration) {
 			b.m.open(now, d, Tripped)
 		}
 	})
+}
+
+// SetState moves the breaker to s by hand, whatever its mode was; the mode is [Auto] from then on. The
+// state starts afresh, also if it is s already, of which no [Event] tells. Two moves make no sense and are an
+// error: from closed to half-open, and from [MetricsOnly] to anything but closed.
+func (b *Breaker) SetState(s State) (err error) {
+	b.do(func(now int64) {
+		p := b.m.cur
+		switch {
+		case s == Closed:
+			b.m.closed(now, Auto, StateSet)
+		case s > HalfOpen || p.mode == MetricsOnly || s == HalfOpen && p.mode == Auto && p.state == Closed:
+			err = fmt.Errorf("breaker %s cannot go from %v (%v) to %v", b.m.name, p.state, p.mode, s)
+		case s == Open:
+			b.m.reopen(now, StateSet)
+		default:
+			b.m.halfOpen(now, StateSet)
+		}
+	})
+	return err
 }
 
 // Reset closes the breaker with an empty window and mode Auto.
@@ -216,8 +242,8 @@ func (b *Breaker) State() State {
 
 func (b *Breaker) do(f func(now int64)) {
 	defer b.tell()
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.lock()
+	defer b.unlock()
 	now := b.now()
 	b.m.advance(now)
 	f(now)
@@ -226,10 +252,27 @@ func (b *Breaker) do(f func(now int64)) {
 func (b *Breaker) now() int64           { return int64(time.Since(b.clock)) }
 func (b *Breaker) at(n int64) time.Time { return b.clock.Add(time.Duration(n)) }
 
-func (b *Breaker) note(now int64, from, to *phase, why Reason) {
-	if to.state == Open && to.mode == Auto {
-		b.total.Openings++
+// publish shows p to callers. Refusals do not read the clock before p.near: on the machines where that
+// costs most, it costs ten times the rest. A timer that is late only makes the breaker stay open for
+// longer.
+func (b *Breaker) publish(p *phase) {
+	if old := b.phase.Load(); old != nil && old.alarm != nil {
+		old.alarm.Stop()
 	}
+	if p.state == Open && p.mode == Auto {
+		if left := time.Duration(p.until - b.now()); left < alarmFrom {
+			p.near.Store(true)
+		} else {
+			p.alarm = time.AfterFunc(left-left/8, func() { p.near.Store(true) })
+		}
+	}
+	b.phase.Store(p)
+}
+
+// alarmFrom is the open time from which a timer is worth its while.
+const alarmFrom = time.Second
+
+func (b *Breaker) note(now int64, from, to *phase, why Reason) {
 	if b.m.opts.OnEvent == nil {
 		return
 	}

@@ -22,8 +22,10 @@
 //     Calls turned away are not counted as failures either.
 //   - Events arrive one at a time and in the order of the changes, with no lock held: [Options].OnEvent
 //     may call any method of the breaker.
-//   - Only the monotonic clock is read. A breaker owns no goroutine and no timer; an idle one costs
-//     nothing but its memory. A call through a closed breaker allocates nothing, nor does a refusal.
+//   - Only the monotonic clock is read. A breaker owns no goroutine; only one that is open for a second or
+//     more has a timer, so that refusing a call costs no look at the clock. A call through a closed breaker
+//     allocates nothing, nor does a refusal.
+//   - The closed breaker counts a success that cannot change its state with one atomic addition.
 //
 // All methods may be used concurrently.
 //
@@ -38,7 +40,26 @@
 //
 // [Breaker.Stats] shows the state, the window and running totals; every [Event] carries the reason of
 // the change. [Breaker.SetMode] takes the breaker out of the way ([Disabled]), closes the dependency
-// off ([ForcedOpen]) or lets it only measure ([MetricsOnly]).
+// off ([ForcedOpen]) or lets it only measure ([MetricsOnly]); [Breaker.SetState] and [Breaker.Trip] move it by
+// hand.
+//
+// # Compared with resilience4j
+//
+// States, modes, rates, windows and moves by hand are those of resilience4j, which most breakers are measured
+// against. On purpose it differs in this:
+//
+//   - A result is applied to the period its call began in, not to whatever state the breaker is in when it
+//     ends; it is late then, and only counted as such.
+//   - A call whose caller canceled it is ignored by default.
+//   - Half-open never waits for ever: each probe has a timeout, after which it has failed, and the rates of
+//     all probes decide as usual.
+//   - Open ends at the first call made when RetryAfter is 0, not after; no timer does it by itself.
+//   - The open time grows by default, and varies by chance, so that the callers of one dependency do not come
+//     back at once.
+//   - A time window moves in tenths of its length, not in seconds.
+//   - Events come in order and outside of locks, and tell what an excess was. While only metrics are
+//     taken, an excess is told again once the rates have been below.
+//   - Trip respects the mode: a result that asks for a pause does not overrule the operator.
 //
 // # Testing
 //

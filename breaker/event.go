@@ -26,6 +26,7 @@ const (
 	ProbesPassed    Reason = "probes passed"      // half-open to closed
 	Tripped         Reason = "tripped by Trip"    // somebody called Trip
 	WasReset        Reason = "reset by Reset"     // somebody called Reset
+	StateSet        Reason = "moved by SetState"  // somebody called SetState
 	ModeChanged     Reason = "changed by SetMode" // somebody called SetMode
 )
 

@@ -91,11 +91,16 @@ func TestAnIdleBreakerHasNoGoroutine(t *testing.T) {
 }
 
 func TestConcurrentUseKeepsCountAndOrder(t *testing.T) {
+	t.Run("over a count", func(t *testing.T) { concurrently(t, breaker.Count(10)) })
+	t.Run("over a time", func(t *testing.T) { concurrently(t, breaker.Time(10*time.Millisecond)) })
+}
+
+func concurrently(t *testing.T, window breaker.Window) {
 	var mu sync.Mutex
 	var last uint64
 	var from breaker.State
 	g, err := breaker.NewGroup[string](&breaker.Options{
-		Window: breaker.Count(10), MinCalls: 2, Probes: 1,
+		Window: window, MinCalls: 2, Probes: 1,
 		OpenFor: func(int) time.Duration { return 1 },
 		OnEvent: func(e breaker.Event) {
 			if !mu.TryLock() {

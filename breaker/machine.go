@@ -2,30 +2,52 @@ package breaker
 
 import (
 	"math"
+	"sync/atomic"
 	"time"
 )
 
 // A phase is one stay in one state, and the generation a result belongs to: a permit remembers its
-// phase, and what it reports counts only while that phase is the current one. state, mode, until and
-// refusal never change; the rest is guarded by the breaker's lock.
+// phase, and what it reports counts only while that phase is the current one. Atomic fields are
+// open to all; state, mode, until and refusal never change; the rest is guarded by the breaker's lock.
 type phase struct {
 	state   State
 	mode    Mode
 	until   int64      // open: when probes may go out
 	refusal *OpenError // open and half-open: the answer to calls turned away
 
-	win    window // closed
-	warned bool   // metrics only: the excess has been reported
+	near  atomic.Bool // open: its time may be over, ask the clock
+	alarm *time.Timer // open: sets near; nil if near from the start or for ever
+
+	calm   atomic.Int64 // closed: until then, exclusive, a quick success decides nothing
+	win    window       // closed
+	warned Reason       // metrics only: the excess that has been reported
 
 	probes  []probe // half-open
 	settled tally   // of them
 	timeout time.Duration
+
+	_         [64]byte      // what every call reads stays apart from what most write
+	successes atomic.Uint64 // closed: quick ones that are not in win yet
+}
+
+// quick counts a success that was not slow, without the lock, as long as it can change nothing but
+// numbers. Unless all is done then, the lock has to be taken: quick adds before it looks again, collect
+// ends the calm before it takes, so that one of the two sees the other.
+func (p *phase) quick(now int64) (counted, done bool) {
+	if now >= p.calm.Load() {
+		return false, false
+	}
+	p.successes.Add(1)
+	return true, now < p.calm.Load()
 }
 
 type probe struct {
 	start int64
 	state uint8
 }
+
+// is reports whether p is the running probe that began at start.
+func (p *probe) is(start int64) bool { return p.state == probeRunning && p.start == start }
 
 const (
 	probeFree uint8 = iota
@@ -41,6 +63,7 @@ type machine struct {
 	cur      *phase
 	openings int           // since last closed
 	openFor  time.Duration // of the latest opening
+	total    Totals
 	note     func(at int64, from, to *phase, why Reason)
 	publish  func(*phase)
 	at       func(int64) time.Time
@@ -50,7 +73,11 @@ func (m *machine) change(now int64, to *phase, why Reason) {
 	from := m.cur
 	m.cur = to
 	m.publish(to)
-	if from != nil {
+	same := from != nil && from.state == to.state && from.mode == to.mode
+	if to.state == Open && to.mode == Auto && !same {
+		m.total.Openings++
+	}
+	if from != nil && (!same || why == WasReset) {
 		m.note(now, from, to, why)
 	}
 }
@@ -84,7 +111,7 @@ func (m *machine) forcedOpen(now int64) {
 	}, ModeChanged)
 }
 
-func (m *machine) halfOpen(now int64) {
+func (m *machine) halfOpen(now int64, why Reason) {
 	timeout := m.opts.ProbeTimeout
 	if timeout == 0 {
 		timeout = min(max(m.openFor, time.Second), time.Minute)
@@ -93,7 +120,7 @@ func (m *machine) halfOpen(now int64) {
 		state: HalfOpen, mode: Auto, timeout: timeout,
 		refusal: &OpenError{Breaker: m.name, State: HalfOpen},
 		probes:  make([]probe, m.opts.Probes),
-	}, OpenElapsed)
+	}, why)
 }
 
 // advance lets time pass: probes that hang have failed at the moment of their timeout, however late
@@ -117,7 +144,7 @@ func (m *machine) advance(now int64) {
 func (m *machine) acquire(now int64) (p *phase, slot int, refusal *OpenError) {
 	m.advance(now)
 	if m.cur.state == Open && now >= m.cur.until {
-		m.halfOpen(now)
+		m.halfOpen(now, OpenElapsed)
 	}
 	p = m.cur
 	switch p.state {
@@ -135,42 +162,77 @@ func (m *machine) acquire(now int64) (p *phase, slot int, refusal *OpenError) {
 	return p, 0, nil
 }
 
-// settle takes a call's result; it reports false for one of an older phase.
-func (m *machine) settle(now int64, p *phase, slot int, start int64, out Outcome) bool {
-	m.advance(now)
+// collect ends the calm of p and takes what quick has counted.
+func (m *machine) collect(p *phase) {
+	p.calm.Store(0)
+	n := p.successes.Swap(0)
 	if p != m.cur {
-		return false
+		m.total.Late += n
+	} else if n > 0 {
+		m.total.Succeeded += n
+		p.win.addSuccesses(n)
 	}
+}
+
+// relax begins a calm if one more success could not open the breaker: it only lowers the rates, except
+// by making the window large enough to be judged, and except when a time window moves on.
+func (m *machine) relax() {
+	p := m.cur
+	if p.state != Closed || p.mode == Disabled || p.warned != "" {
+		return
+	}
+	sum := &p.win.sum
+	if sum.failures+sum.slow == 0 {
+		p.calm.Store(p.win.end())
+	} else if sum.calls >= int64(m.opts.MinCalls) {
+		if _, exceeded := sum.exceeds(&m.opts); !exceeded {
+			p.calm.Store(p.win.end())
+		}
+	}
+}
+
+// settleQuick judges a success that quick has counted but collect may not have seen.
+func (m *machine) settleQuick(now int64, p *phase) {
+	if p != m.cur {
+		m.collect(p)
+		return
+	}
+	p.win.advance(now)
+	m.judge(now, p)
+}
+
+// settle takes a call's result; one of an older phase is only counted as late.
+func (m *machine) settle(now int64, p *phase, slot int, start int64, out Outcome) {
+	m.advance(now)
+	if p != m.cur || p.state == HalfOpen && !p.probes[slot].is(start) {
+		m.total.Late++
+		return
+	}
+	m.total.add(out)
 	failed, slow := out == Failure, m.opts.slow(time.Duration(now-start))
 	switch {
+	case p.state == HalfOpen && out == Ignored:
+		p.probes[slot].state = probeFree
 	case p.state == HalfOpen:
-		pr := &p.probes[slot]
-		if pr.state != probeRunning || pr.start != start {
-			return false
-		}
-		if out == Ignored {
-			pr.state = probeFree
-			return true
-		}
 		m.settleProbe(now, slot, failed, slow)
 	case out != Ignored:
 		p.win.add(now, failed, slow)
-		if p.win.sum.calls >= int64(m.opts.MinCalls) {
-			m.judge(now, p)
-		}
+		m.judge(now, p)
 	}
-	return true
 }
 
 func (m *machine) judge(now int64, p *phase) {
+	if p.win.sum.calls < int64(m.opts.MinCalls) {
+		return
+	}
 	why, exceeded := p.win.sum.exceeds(&m.opts)
 	switch {
 	case !exceeded:
-		p.warned = false
+		p.warned = ""
 	case p.mode == Auto:
 		m.reopen(now, why)
-	case !p.warned:
-		p.warned = true
+	case why != p.warned:
+		p.warned = why
 		m.note(now, p, p, why)
 	}
 }

@@ -56,13 +56,11 @@ type Totals struct {
 	Openings  uint64 // changes to Open
 }
 
-func (t *Totals) add(counted bool, out Outcome) {
-	switch {
-	case !counted:
-		t.Late++
-	case out == Success:
+func (t *Totals) add(out Outcome) {
+	switch out {
+	case Success:
 		t.Succeeded++
-	case out == Failure:
+	case Failure:
 		t.Failed++
 	default:
 		t.Ignored++
@@ -74,7 +72,7 @@ func (b *Breaker) Stats() Stats {
 	var s Stats
 	b.do(func(now int64) {
 		p := b.m.cur
-		s = Stats{State: p.state, Mode: p.mode, FailureRate: -1, SlowRate: -1, Totals: b.total}
+		s = Stats{State: p.state, Mode: p.mode, FailureRate: -1, SlowRate: -1, Totals: b.m.total}
 		sum, enough := p.settled, false
 		if p.state == Closed {
 			p.win.advance(now)

@@ -1,47 +1,88 @@
 package breaker
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // A window holds the latest results and their sums. Times are monotonic nanoseconds.
 type window struct {
-	sum   tally
-	ring  []tally // per call (count window) or per tenth of the span (time window)
-	next  int     // count window: the place of the next result
-	step  int64   // time window: nanoseconds per place
-	epoch int64   // time window: number of the newest step
+	sum tally
+
+	calls []result // count window: a ring
+	next  int      // the place of the next result
+
+	steps []tally // time window: a ring of tenths of the span
+	step  int64   // nanoseconds each
+	epoch int64   // number of the newest
 }
 
 type tally struct{ calls, failures, slow int64 }
+
+// A result is a set of bits.
+type result uint8
+
+const (
+	called result = 1 << iota
+	failure
+	slowness
+)
 
 const timeSteps = 10
 
 func newWindow(w Window, now int64) window {
 	if w.calls > 0 {
-		return window{ring: make([]tally, w.calls)}
+		return window{calls: make([]result, w.calls)}
 	}
 	step := int64(w.span) / timeSteps
-	return window{ring: make([]tally, timeSteps), step: step, epoch: now / step}
+	return window{steps: make([]tally, timeSteps), step: step, epoch: now / step}
 }
 
 func (w *window) add(now int64, failed, slow bool) {
-	t := tally{calls: 1}
+	r := called
 	if failed {
-		t.failures = 1
+		r |= failure
 	}
 	if slow {
-		t.slow = 1
+		r |= slowness
 	}
 	if w.step == 0 {
-		w.sum.sub(w.ring[w.next])
-		w.ring[w.next] = t
-		if w.next++; w.next == len(w.ring) {
-			w.next = 0
-		}
-	} else {
-		w.advance(now)
-		w.ring[w.epoch%timeSteps].add(t)
+		w.push(r)
+		return
 	}
+	w.advance(now)
+	w.steps[w.epoch%timeSteps].add(r.tally())
+	w.sum.add(r.tally())
+}
+
+// addSuccesses adds n quick successes where the window stands.
+func (w *window) addSuccesses(n uint64) {
+	if w.step == 0 {
+		for range min(n, uint64(len(w.calls))) {
+			w.push(called)
+		}
+		return
+	}
+	t := tally{calls: int64(n)}
+	w.steps[w.epoch%timeSteps].add(t)
 	w.sum.add(t)
+}
+
+func (w *window) push(r result) {
+	w.sum.sub(w.calls[w.next].tally())
+	w.calls[w.next] = r
+	w.sum.add(r.tally())
+	if w.next++; w.next == len(w.calls) {
+		w.next = 0
+	}
+}
+
+// end is when the window will have moved on.
+func (w *window) end() int64 {
+	if w.step == 0 {
+		return math.MaxInt64
+	}
+	return (w.epoch + 1) * w.step
 }
 
 // advance forgets what has left a time window by now.
@@ -53,15 +94,19 @@ func (w *window) advance(now int64) {
 	if epoch-w.epoch >= timeSteps {
 		w.epoch = epoch
 		w.sum = tally{}
-		clear(w.ring)
+		clear(w.steps)
 		return
 	}
 	for w.epoch < epoch {
 		w.epoch++
-		old := &w.ring[w.epoch%timeSteps]
+		old := &w.steps[w.epoch%timeSteps]
 		w.sum.sub(*old)
 		*old = tally{}
 	}
+}
+
+func (r result) tally() tally {
+	return tally{calls: int64(r & 1), failures: int64(r >> 1 & 1), slow: int64(r >> 2)}
 }
 
 func (t *tally) add(o tally) {
