@@ -5,16 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
-
-// later matches the names of tests that only the integration stage runs.
-const later = "Integration|Contract"
-
-// laterFolder reports whether only the integration stage runs a package's tests.
-func laterFolder(importPath string) bool {
-	return slices.Contains(strings.Split(importPath, "/"), "integration")
-}
 
 // source is what a run knows of a service's sources: it looks once, so that all
 // stages judge the same.
@@ -68,9 +59,11 @@ func (l *line) commit(ctx context.Context, j *job, u unit) error {
 	if err := j.run(ctx, "build", u.Run.Package, l.command("go", "build", "-buildvcs=false", "-o", binary, u.Run.Package)); err != nil {
 		return err
 	}
-	unit := slices.DeleteFunc(slices.Clone(scope), laterFolder)
-	if err := j.run(ctx, "unit tests", plural(len(unit), "package"),
-		l.command(append([]string{"go", "test", "-vet=off", "-skip", later}, unit...)...)); err != nil {
+	tests, err := tree{root: l.sys.Dir}.tests(src.graph, scope)
+	if err != nil {
+		return err
+	}
+	if err := j.unitTests(ctx, tests, l.command("go", "test", "-vet=off")); err != nil {
 		return err
 	}
 	if err := j.run(ctx, "vet", plural(len(scope), "package"), l.command(append([]string{"go", "vet"}, scope...)...)); err != nil {
@@ -90,6 +83,21 @@ func (l *line) commit(ctx context.Context, j *job, u unit) error {
 		j.result.Artifact, src.artifact = digest, digest
 		return "sha256 " + digest[:12], "", nil
 	})
+}
+
+// unitTests runs all tests but those of the integration stage.
+func (j *job) unitTests(ctx context.Context, tests []selection, c command) error {
+	for _, s := range tests {
+		if len(s.unit) == 0 {
+			continue
+		}
+		with := c
+		with.args = slices.Concat(c.args, []string{"-skip", s.pattern}, s.unit)
+		if err := j.run(ctx, "unit tests", s.note(s.unit), with); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // built returns the artefact that the commit stage made of what is here.

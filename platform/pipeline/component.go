@@ -139,16 +139,17 @@ func (p *program) surround(ctx context.Context, needed []pact) (note string, err
 			files[n.Provider.Name] = append(files[n.Provider.Name], n.file)
 		}
 	}
-	var words []string
+	var stubs, strangers, words []string
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		handler, word := refuse(name), " refuses calls: there is no contract with it"
+		handler := refuse(name)
 		if len(files[name]) > 0 {
 			if handler, err = contract.Stub(files[name]...); err != nil {
 				return "", err
 			}
-			word = " answers by its contract"
+			stubs = append(stubs, name)
+		} else {
+			strangers = append(strangers, name)
 		}
-		words = append(words, name+word)
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return "", err
@@ -159,6 +160,12 @@ func (p *program) surround(ctx context.Context, needed []pact) (note string, err
 		go srv.Serve(ln)
 		p.after = append(p.after, func() { srv.Close() })
 		p.env = append(p.env, "CLEAVE_ADDR_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"="+ln.Addr().String())
+	}
+	if len(stubs) > 0 {
+		words = append(words, "by contract: "+strings.Join(stubs, ", "))
+	}
+	if len(strangers) > 0 {
+		words = append(words, "without a contract, refusing calls: "+strings.Join(strangers, ", "))
 	}
 	if p.kit {
 		if err := p.broker(ctx); err != nil {

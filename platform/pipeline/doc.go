@@ -13,10 +13,12 @@
 //     than Go sources differ.
 //   - commit: compile, unit tests, vet, staticcheck (where the module has it as a
 //     tool), and the artefact, built once and named by its SHA-256.
-//   - integration: the tests whose names contain Integration or Contract, and all
-//     tests of folders named integration, with the build tag integration. The
-//     stages before leave these tests out. The verification of a provider is such
-//     a test; Pact files lie in folders named contracts.
+//   - integration: the tests whose names contain Integration or Contract, those in
+//     files named integration_test.go or contract_test.go (a prefix and _ may come
+//     before), and all in folders named integration; the build tag integration is
+//     set. The stages before leave these tests out. Consumers' contract tests and
+//     the verification of providers are such tests; Pact files lie in folders named
+//     contracts.
 //   - component: the artefact is started alone: an empty database, an empty
 //     broker, and a stub in place of each service it calls, which answers as
 //     their contract says. It must become ready, answer /livez and /readyz,

@@ -3,6 +3,8 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -46,7 +48,7 @@ func TestTheLineGoesFromAChangeToTheRunningSystem(t *testing.T) {
 	}
 	want := []string{
 		"pre-commit: vet", "pre-commit: unit tests", "commit: build", "commit: unit tests", "commit: vet", "commit: artefact",
-		"integration: integration and contract tests", "component: neighbours", "component: start", "component: contracts", "component: stop",
+		"integration: integration tests", "component: neighbours", "component: start", "component: contracts", "component: stop",
 		"deploy: rolling replacement",
 	}
 	if !slices.Equal(got, want) {
@@ -74,14 +76,16 @@ func TestAFailingStageStopsTheLineWithItsOutput(t *testing.T) {
 		{"does not compile", func(y *toy) { y.edit("shop/shop.go", "money.Text(100)", "money.Txt(100)") }, pipeline.PreCommit, "vet", "undefined: money.Txt"},
 		{"imports what is not there", func(y *toy) { y.edit("shop/shop.go", `"toy/money"`, `"toy/cash"`) }, pipeline.PreCommit, "go list", "toy/cash"},
 		{"a test of a dependent package fails", func(y *toy) { y.edit("money/money.go", "Sprint(cents)", "Sprint(cents + 1)") }, pipeline.PreCommit, "unit tests", "money_test.go:7: 101"},
-		{"an integration test fails", func(y *toy) { y.env = append(y.env, pipeline.Extra+"=TOY_FAILS", "TOY_FAILS=1") }, pipeline.Integration, "integration and contract tests", "the shop is shut"},
+		{"an integration test fails", func(y *toy) { y.env = append(y.env, pipeline.Extra+"=TOY_FAILS", "TOY_FAILS=1") }, pipeline.Integration, "integration tests", "the shop is shut"},
 		{"the program ends", func(y *toy) {
 			y.edit("shop/cmd/shopd/main.go", "\t<-ended\n", "\tprintln(\"no money\")\n\tos.Exit(3)\n")
 		}, pipeline.Component, "start", "no money"},
-		{"the program does not listen", func(y *toy) { y.edit("shop/cmd/shopd/main.go", "CLEAVE_LISTEN", "SOMEWHERE") }, pipeline.Component, "start", "not ready within"},
+		{"the program does not listen", func(y *toy) {
+			y.edit("shop/cmd/shopd/main.go", "ln, _ := net.Listen(\"tcp\", os.Getenv(\"CLEAVE_LISTEN\"))", "ln, _ := net.Listen(\"tcp\", \"127.0.0.1:0\")")
+		}, pipeline.Component, "start", "not ready within"},
 		{"a recorded call is not answered", func(y *toy) {
 			y.write("shop/contracts/web-shop.json", webShop)
-			y.edit("shop/shop.go", "w.Write(", "w.WriteHeader(404)\n\tw.Write(")
+			y.edit("shop/cmd/shopd/main.go", "200 OK", "404 Not Found")
 		}, pipeline.Component, "contracts", "web, a greeting: GET /: 404 Not Found"},
 		{"the program ends badly", func(y *toy) { y.edit("shop/cmd/shopd/main.go", "\t<-ended\n", "\t<-ended\n\tos.Exit(4)\n") }, pipeline.Component, "stop", "exit status 4"},
 		{"the program does not end", func(y *toy) { y.edit("shop/cmd/shopd/main.go", "\t<-ended\n", "\t<-ended\n\tselect {}\n") }, pipeline.Component, "stop", "still runs"},
@@ -107,6 +111,48 @@ func TestAFailingStageStopsTheLineWithItsOutput(t *testing.T) {
 				t.Errorf("the line went on to %s: %s", last.Stage, last.Outcome)
 			}
 		})
+	}
+}
+
+func TestTheIntegrationStageAloneRunsItsTests(t *testing.T) {
+	fails := "package %s\n\nimport \"testing\"\n\nfunc %s(t *testing.T) { t.Error(\"it ran\") }\n"
+	tests := []struct{ name, file, test string }{
+		{"by the name of the test", "shop/more_test.go", "TestBankIntegration"},
+		{"by the name of the file", "shop/bank_contract_test.go", "TestBank"},
+		{"by the folder", "shop/integration/bank_test.go", "TestBank"},
+		{"by the build tag and the name", "shop/tagged_test.go", "TestIntegrationOfTheBank"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			y := newToy(t)
+			y.opts.Stages = []pipeline.Stage{pipeline.PreCommit, pipeline.Commit, pipeline.Integration}
+			text := fmt.Sprintf(fails, filepath.Base(filepath.Dir(tt.file)), tt.test)
+			if strings.Contains(tt.file, "tagged") {
+				text = "//go:build integration\n\n" + text
+			}
+			y.write(tt.file, text)
+			_, err := y.run("shop")
+			var stopped *pipeline.StageError
+			if !errors.As(err, &stopped) || stopped.Stage != pipeline.Integration || !strings.Contains(stopped.Step.Output, "it ran") {
+				t.Errorf("got %v, want the integration stage to run it and no other", err)
+			}
+		})
+	}
+}
+
+func TestNeighboursAnswerAsTheirContractSays(t *testing.T) {
+	y := newToy(t)
+	y.opts.Stages = []pipeline.Stage{pipeline.Commit, pipeline.Component}
+	bank := strings.NewReplacer(`"web"`, `"shop"`, `"name": "shop"`, `"name": "bank"`, `"path": "/"`, `"path": "/rate"`).Replace(webShop)
+	y.write("bank/contracts/shop-bank.json", bank)
+	steps := result(t, y.must("shop"), pipeline.Component).Steps
+	if steps[0].Note != "by contract: bank" {
+		t.Errorf("around it: %q", steps[0].Note)
+	}
+	y.write("bank/contracts/shop-bank.json", strings.Replace(bank, "/rate", "/quote", 1))
+	if _, err := y.run("shop"); err == nil || !strings.Contains(err.Error(), "ended before it was ready: exit status 5") {
+		t.Errorf("with a contract that lacks the call: %v", err)
 	}
 }
 

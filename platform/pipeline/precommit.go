@@ -63,15 +63,17 @@ func (l *line) preCommit(ctx context.Context, j *job, units []unit) error {
 	if err := l.formatted(ctx, j, &c, sources); err != nil {
 		return err
 	}
-	if affected = slices.DeleteFunc(affected, laterFolder); len(affected) == 0 {
+	if len(affected) == 0 {
 		return nil
 	}
-	note := plural(len(affected), "package")
-	if err := j.run(ctx, "vet", note, l.at(&c, slices.Concat([]string{"go", "vet"}, c.flags, affected)...)); err != nil {
+	if err := j.run(ctx, "vet", plural(len(affected), "package"), l.at(&c, slices.Concat([]string{"go", "vet"}, c.flags, affected)...)); err != nil {
 		return err
 	}
-	return j.run(ctx, "unit tests", note,
-		l.at(&c, slices.Concat([]string{"go", "test", "-short", "-vet=off", "-skip", later}, c.flags, affected)...))
+	tests, err := c.tree.tests(g, affected)
+	if err != nil {
+		return err
+	}
+	return j.unitTests(ctx, tests, l.at(&c, slices.Concat([]string{"go", "test", "-short", "-vet=off"}, c.flags)...))
 }
 
 // at returns a command in the system's folder, as the change is looked at.

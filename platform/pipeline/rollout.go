@@ -69,7 +69,7 @@ func (l *line) deploy(ctx context.Context, j *job, u unit) error {
 // one run they just have.
 func (l *line) proven(ctx context.Context, u unit) error {
 	if !slices.Contains(l.opts.Stages, Integration) {
-		in, _, _, err := l.integrationInputs(ctx, u)
+		in, _, err := l.integrationInputs(ctx, u)
 		if err != nil {
 			return err
 		}

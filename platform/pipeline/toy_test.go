@@ -25,12 +25,16 @@ var toyFiles = map[string]string{
 	"go.mod":      "module toy\n\ngo 1.26\n",
 	".gitignore":  ".cleave/\n",
 	"cleave.yaml": "system: toy\nservices:\n  shop: {run: ./shop/cmd/shopd}\n  post: {run: ./post}\n  old: {run: python3 old.py}\n",
+	// It speaks HTTP by hand: net/http would be linked again and again.
 	"shop/cmd/shopd/main.go": `package main
 
 import (
-	"net/http"
+	"bufio"
+	"fmt"
+	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"toy/shop"
@@ -39,15 +43,39 @@ import (
 func main() {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM)
-	go http.ListenAndServe(os.Getenv("CLEAVE_LISTEN"), http.HandlerFunc(shop.Serve))
+	if bank := os.Getenv("CLEAVE_ADDR_BANK"); bank != "" {
+		conn, _ := net.Dial("tcp", bank)
+		fmt.Fprint(conn, "GET /rate HTTP/1.0\r\n\r\n")
+		if status, _ := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(status, " 200 ") {
+			os.Exit(5)
+		}
+	}
+	ln, _ := net.Listen("tcp", os.Getenv("CLEAVE_LISTEN"))
+	go serve(ln)
 	<-ended
+}
+
+func serve(ln net.Listener) {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		for in := bufio.NewReader(conn); ; {
+			if line, err := in.ReadString('\n'); err != nil || line == "\r\n" {
+				break
+			}
+		}
+		text := shop.Greeting()
+		fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
+		conn.Close()
+	}
 }
 `,
 	"shop/shop.go": `package shop
 
 import (
 	_ "embed"
-	"net/http"
 
 	"toy/money"
 )
@@ -55,9 +83,7 @@ import (
 //go:embed greeting.txt
 var greeting string
 
-func Serve(w http.ResponseWriter, r *http.Request) {
-	w.Write([]byte(greeting + money.Text(100)))
-}
+func Greeting() string { return greeting + money.Text(100) }
 `,
 	"shop/greeting.txt": "hello ",
 	"shop/shop_test.go": `package shop
