@@ -3,6 +3,7 @@
 set -euo pipefail
 missing=()
 command -v python3 >/dev/null || missing+=(python3)   # a service in another language
+command -v curl >/dev/null || missing+=(curl)         # the tour of the README
 command -v git >/dev/null || missing+=(git)           # the pipeline asks it what changed
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
