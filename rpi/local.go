@@ -136,6 +136,14 @@ func (c *localCall) Send(msg any) error {
 	if err := checkHeader(c.info.RequestHeader()); err != nil {
 		return err
 	}
+	if c.spec.StreamType&connect.StreamTypeClient == 0 { // the only one: there is room for it
+		select {
+		case c.requests <- data:
+		default:
+			return errors.New("rpi: request sent more than once")
+		}
+		return c.start()
+	}
 	if err := c.start(); err != nil {
 		return err
 	}
