@@ -85,6 +85,9 @@ func start(t *testing.T, topology string) *system {
 			t.Fatalf("cleave up ended: %v\n%s", err, output.String())
 		default:
 		}
+		if !strings.Contains(output.String(), s.restURL) { // printed when all are ready; calls before that open breakers
+			return false
+		}
 		a, err := probe.try(`{ restaurants(first: 1) { nodes { id } } }`, nil)
 		return err == nil && len(a.Errors) == 0
 	})
