@@ -31,7 +31,8 @@ func (in inputs) key() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// differs says in which inputs in is not before; at most five are named.
+// differs says in which inputs in is not before; at most five are named, the
+// system's own first.
 func (in inputs) differs(before inputs) string {
 	var changed, added, gone []string
 	for name, v := range in {
@@ -54,7 +55,10 @@ func (in inputs) differs(before inputs) string {
 		if len(p.list) == 0 {
 			continue
 		}
-		slices.Sort(p.list)
+		slices.SortFunc(p.list, func(a, b string) int {
+			away := func(s string) string { return strings.Repeat("~", strings.Count(s, "../")) + s }
+			return strings.Compare(away(a), away(b))
+		})
 		text := strings.Join(p.list[:min(5, len(p.list))], ", ")
 		if more := len(p.list) - 5; more > 0 {
 			text += fmt.Sprintf(" and %d more", more)

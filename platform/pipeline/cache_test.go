@@ -79,7 +79,8 @@ func TestUnchangedWorkIsNotRepeatedAndAMissNamesItsCause(t *testing.T) {
 }
 
 const webShop = `{"consumer": {"name": "web"}, "provider": {"name": "shop"}, "metadata": {"pactSpecification": {"version": "4.0"}},
-"interactions": [{"type": "Synchronous/HTTP", "description": "a greeting", "request": {"method": "GET", "path": "/"}, "response": {"status": 200}}]}`
+"interactions": [{"type": "Synchronous/HTTP", "description": "a greeting", "request": {"method": "GET", "path": "/"}, "response": {"status": 200}},
+{"type": "Synchronous/Messages", "description": "an order", "request": {"contents": {"content": "x"}}, "response": [{"contents": {"content": "y"}}]}]}`
 
 // otherGo returns a folder with a go that says it is of another version.
 func otherGo(t *testing.T) string {

@@ -135,7 +135,11 @@ func (p *program) surround(ctx context.Context, needed []pact) (note string, err
 		files[name] = nil
 	}
 	for _, n := range needed {
-		if len(n.calls()) > 0 {
+		calls, err := n.calls()
+		if err != nil {
+			return "", err
+		}
+		if len(calls) > 0 {
 			files[n.Provider.Name] = append(files[n.Provider.Name], n.file)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,11 +23,17 @@ type pact struct {
 	Interactions       []interaction
 }
 
+// interaction is one of a contract. What it says of messages is not read.
 type interaction struct {
-	Type        string
-	Description string
-	Request     *request
-	Response    struct{ Status int }
+	Type, Description string
+	Request, Response json.RawMessage
+}
+
+// call is an HTTP exchange.
+type call struct {
+	description string
+	request     request
+	status      int
 }
 
 type request struct {
@@ -49,26 +56,34 @@ func readPact(file string) (pact, error) {
 }
 
 // calls returns the interactions that are HTTP exchanges.
-func (p pact) calls() []interaction {
-	var list []interaction
+func (p pact) calls() ([]call, error) {
+	var list []call
 	for _, i := range p.Interactions {
-		if i.Request != nil && (i.Type == "" || i.Type == "Synchronous/HTTP") {
-			list = append(list, i)
+		if i.Request == nil || (i.Type != "" && i.Type != "Synchronous/HTTP") {
+			continue
 		}
+		c := call{description: i.Description}
+		var response struct{ Status int }
+		if err := errors.Join(json.Unmarshal(i.Request, &c.request), json.Unmarshal(i.Response, &response)); err != nil {
+			return nil, fmt.Errorf("contract %s: %s: %w", filepath.Base(p.file), i.Description, err)
+		}
+		c.status = cmp.Or(response.Status, http.StatusOK)
+		list = append(list, c)
 	}
-	return list
+	return list, nil
 }
 
-// answered sends the request of an interaction and tells whether the program
+// answered sends the request of a call and tells whether the program
 // answers it. Whether it keeps what the contract says in each state, the
 // integration stage has shown; here the program has no state.
-func (i interaction) answered(ctx context.Context, base string) error {
+func (c call) answered(ctx context.Context, base string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	req, err := i.Request.build(ctx, base)
+	req, err := c.request.build(ctx, base)
 	if err != nil {
 		return err
 	}
+	req.Close = true // an idle connection would hold up the program's end
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
@@ -78,7 +93,7 @@ func (i interaction) answered(ctx context.Context, base string) error {
 	if err != nil {
 		return err
 	}
-	if res.StatusCode == cmp.Or(i.Response.Status, http.StatusOK) {
+	if res.StatusCode == c.status {
 		return nil
 	}
 	var failure struct{ Code string }
@@ -92,7 +107,7 @@ func (i interaction) answered(ctx context.Context, base string) error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("%s %s: %s %s", req.Method, i.Request.Path, res.Status, strings.TrimSpace(string(body[:min(len(body), 300)])))
+	return fmt.Errorf("%s %s: %s %s", req.Method, c.request.Path, res.Status, strings.TrimSpace(string(body[:min(len(body), 300)])))
 }
 
 func (r *request) build(ctx context.Context, base string) (*http.Request, error) {

@@ -188,15 +188,22 @@ func (p *program) answers(ctx context.Context, offered []pact) (note, output str
 	n := 0
 	var wrong []string
 	for _, o := range offered {
-		for _, i := range o.calls() {
+		calls, err := o.calls()
+		if err != nil {
+			return "", "", err
+		}
+		for _, c := range calls {
 			n++
-			if err := i.answered(ctx, "http://"+p.listen); err != nil {
-				wrong = append(wrong, fmt.Sprintf("%s, %s: %v", o.Consumer.Name, i.Description, err))
+			if err := c.answered(ctx, "http://"+p.listen); err != nil {
+				wrong = append(wrong, fmt.Sprintf("%s, %s: %v", o.Consumer.Name, c.description, err))
 			}
 		}
 	}
 	if len(wrong) > 0 {
 		return "", strings.Join(wrong, "\n") + "\n" + p.out.String(), fmt.Errorf("%d of %s not answered", len(wrong), plural(n, "recorded call"))
+	}
+	if n == 0 {
+		return "they are about messages, which the integration stage verifies", "", nil
 	}
 	return plural(n, "recorded call") + " answered", "", nil
 }
