@@ -103,8 +103,11 @@ func (p *Problem) Error() string {
 	return b.String()
 }
 
-// ErrNotFound is returned by Find when no folder above has a cleave.yaml.
-var ErrNotFound = errors.New("no " + FileName + " here or in a folder above")
+// ErrNotFound is what Find and Load return when there is no cleave.yaml.
+var ErrNotFound = errors.New("no " + FileName)
+
+// Roles are the names of cleave's own programs, which no service can have.
+func Roles() []string { return []string{"registry", "broker", "dashboard"} }
 
 // Find returns the nearest folder that has a cleave.yaml: dir or one above it.
 func Find(dir string) (string, error) {
@@ -117,7 +120,7 @@ func Find(dir string) (string, error) {
 			return d, nil
 		}
 		if d == filepath.Dir(d) {
-			return "", fmt.Errorf("%s: %w", abs, ErrNotFound)
+			return "", fmt.Errorf("%s: %w here or in a folder above; name the folder that has it", abs, ErrNotFound)
 		}
 	}
 }
@@ -131,7 +134,7 @@ func Load(dir string) (*System, error) {
 	}
 	f, err := os.Open(filepath.Join(abs, FileName))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s has no %s; write one, or name the folder that has it", abs, FileName)
+		return nil, fmt.Errorf("%s: %w; write one, or name the folder that has it", abs, ErrNotFound)
 	}
 	if err != nil {
 		return nil, err

@@ -94,6 +94,7 @@ func TestAMistakeIsReportedWithLineAndField(t *testing.T) {
 		{"replicas text", "system: x\nservices:\n  a: {run: ./a, replicas: two}", "cleave.yaml:3: services.a.replicas: is two; it must be a whole number from 0 to 32"},
 		{"replicas negative", "system: x\nservices:\n  a: {run: ./a, replicas: -1}", "services.a.replicas: is -1"},
 		{"bad name", "system: x\nservices:\n  A_b: {run: ./a}", "cleave.yaml:3: services.A_b: \"A_b\" is not a name"},
+		{"name of a role", "system: x\nservices:\n  registry: {run: ./a}", "cleave.yaml:3: services.registry: \"registry\" is the name of a role of cleave itself"},
 		{"bad system", "system: 3\nservices:\n  a: {run: ./a}", "cleave.yaml:1: system: is the number 3"},
 		{"listen without host", "system: x\nservices:\n  a: {run: ./a, listen: ':80'}", "services.a.listen: \":80\" names no IP address"},
 		{"listen without port", "system: x\nservices:\n  a: {run: ./a, listen: 127.0.0.1}", "services.a.listen: \"127.0.0.1\" is not an address"},

@@ -104,7 +104,11 @@ func (r *reader) references(s *System, n *yaml.Node) {
 func (r *reader) services(field string, n *yaml.Node) []Service {
 	var list []Service
 	r.entries(field, n, func(f string, key, v *yaml.Node) {
-		list = append(list, r.service(f, r.name(f, key), v))
+		name := r.name(f, key)
+		if slices.Contains(Roles(), name) {
+			r.problem(key.Line, f, "%q is the name of a role of cleave itself; choose another", name)
+		}
+		list = append(list, r.service(f, name, v))
 	})
 	if len(list) == 0 && n.Kind == yaml.MappingNode {
 		r.problem(n.Line, field, "is empty; name at least one service")

@@ -70,7 +70,7 @@ func (s *System) Plan(topology string) ([]Program, error) {
 }
 
 // hostName names the program that hosts several services after its package,
-// unless a service has that name.
+// unless a service or a role has that name.
 func (s *System) hostName(r Run) string {
 	name := s.Name
 	if r.Package != "" {
@@ -78,7 +78,7 @@ func (s *System) hostName(r Run) string {
 			name = base
 		}
 	}
-	if _, taken := s.Service(name); taken {
+	if _, taken := s.Service(name); taken || slices.Contains(Roles(), name) {
 		name += "-all"
 	}
 	return name

@@ -180,7 +180,7 @@ func (i *instance) start() (*process, error) {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = attributes(!i.sup.opts.Detached)
 	i.sup.update(func() { i.sockets = len(files) })
-	i.note(fmt.Sprintf("starts %s %s", i.prog.spec.Run, i.version()))
+	i.note(fmt.Sprintf("%s%s %s", startMark, i.prog.spec.Run, i.version()))
 	proc, err := i.sup.launcher.start(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", argv[0], err)
@@ -287,7 +287,11 @@ func (i *instance) version() string { return i.art.version }
 
 func (i *instance) log() string { return i.sup.layout.log(i.id) }
 
-const noteMark = " cleave: "
+// A note's marks: that it is one, and that it is of a start.
+const (
+	noteMark  = " cleave: "
+	startMark = "starts "
+)
 
 // note writes a line of the supervisor's own into the instance's log.
 func (i *instance) note(line string) {

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"errors"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -23,6 +24,23 @@ func Running(dir string) int {
 	data, _ := os.ReadFile(l.lockFile())
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
 	return pid
+}
+
+// Occupied is Running, but waits up to two seconds for a supervisor that answers
+// no more: it is about to be gone.
+func Occupied(dir string) int {
+	began := time.Now()
+	for {
+		pid := Running(dir)
+		if pid == 0 || time.Since(began) > 2*time.Second {
+			return pid
+		}
+		if conn, err := net.Dial("unix", Layout{dir}.Socket()); err == nil {
+			conn.Close()
+			return pid
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // Sweep ends what a detached supervisor that is gone left running, and returns

@@ -30,8 +30,10 @@ type RolloutError struct {
 	Log               []string // the last lines of the instance that failed
 }
 
-func (e *RolloutError) Error() string {
-	text := fmt.Sprintf("%s: a new instance did not become ready: %s; %s", e.Program, e.Why, e.Now)
+func (e *RolloutError) Error() string { return e.Program + ": " + e.what() }
+
+func (e *RolloutError) what() string {
+	text := fmt.Sprintf("a new instance did not become ready: %s; %s", e.Why, e.Now)
 	if len(e.Log) > 0 {
 		text += "\n  " + strings.Join(e.Log, "\n  ")
 	}
@@ -65,6 +67,8 @@ func (s *Supervisor) Scale(ctx context.Context, name string, n int, say func(str
 		return err
 	}
 	switch {
+	case p.spec.Together && name != p.spec.Name:
+		return &UsageError{fmt.Sprintf("%s shares a process with %d more in this topology; `cleave scale %s %d` is for all of them", name, len(p.spec.Hosts)-1, p.spec.Name, n)}
 	case p.role && n > 1:
 		return &UsageError{"the " + name + " is a role; there is one at most"}
 	case n < 0 || n > manifest.MaxReplicas:
@@ -131,8 +135,17 @@ func (s *Supervisor) Deploy(ctx context.Context, name, binary string, grace time
 	}
 	defer release()
 	err = p.deploy(ctx, binary, grace, say)
+	var (
+		broken *BuildError
+		failed *RolloutError
+	)
 	s.update(func() {
-		if p.problem = ""; err != nil {
+		switch {
+		case err == nil:
+			p.problem = ""
+		case errors.As(err, &failed):
+			p.problem = failed.what()
+		case errors.As(err, &broken):
 			p.problem = err.Error()
 		}
 	})
@@ -229,7 +242,14 @@ func (i *instance) artifact() artifact {
 	return i.next
 }
 
+// lastWords returns the last lines since the instance was last started: its log
+// is that of all who had its name.
 func (i *instance) lastWords() []string {
 	lines, _ := tail(i.log(), 6)
+	for k, line := range slices.Backward(lines) {
+		if strings.Contains(line, noteMark+i.id+": "+startMark) {
+			return lines[k:]
+		}
+	}
 	return lines
 }

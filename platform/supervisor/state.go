@@ -48,7 +48,15 @@ func lockDir(l Layout) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	lock := func() error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
+	err = lock()
+	for range 5 { // Running holds it for a moment, to see whether somebody else does
+		if !errors.Is(err, syscall.EWOULDBLOCK) || Occupied(l.Dir) != 0 {
+			break
+		}
+		err = lock()
+	}
+	if err != nil {
 		f.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", l.lockFile(), err)

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cleave-go/cleave/platform/supervisor/lifecycle"
@@ -51,24 +49,6 @@ func (s *Supervisor) WaitReady(ctx context.Context) error {
 		}
 		return s.up
 	})
-}
-
-// Problems says, for people, what is not ready and why.
-func (s *Supervisor) Problems() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var list []string
-	for _, p := range s.all() {
-		if p.problem != "" {
-			list = append(list, p.spec.Name+": "+p.problem)
-		}
-		for _, i := range p.instances {
-			if i.state.Phase != lifecycle.Ready && i.state.Phase != lifecycle.Draining {
-				list = append(list, strings.TrimRight(fmt.Sprintf("%s is %s: %s", i.id, i.state.Phase, i.state.Reason), ": "))
-			}
-		}
-	}
-	return list
 }
 
 func (p *program) readyLocked() int {

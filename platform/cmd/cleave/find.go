@@ -28,10 +28,11 @@ func (e *env) system() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if real, err := filepath.EvalSymlinks(abs); err == nil {
-			abs = real
+		real, err := filepath.EvalSymlinks(abs)
+		if err != nil {
+			return "", &usageError{"--dir " + e.dir + " is not a folder"}
 		}
-		return abs, nil
+		return real, nil
 	}
 	if dir, err := manifest.Find("."); err == nil {
 		return dir, nil
@@ -62,15 +63,19 @@ func index() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("cleave-%d-systems", os.Getuid()))
 }
 
-// announce notes that a system is up, until the returned function is called. A
-// note that is left over does no harm: it is looked at again.
+// announce notes that a system is up, until the returned function is called and
+// it is not. A note that is left over does no harm: it is looked at again.
 func announce(dir string) func() {
 	sum := sha256.Sum256([]byte(dir))
 	name := filepath.Join(index(), hex.EncodeToString(sum[:8]))
 	if os.MkdirAll(index(), 0o700) != nil || os.WriteFile(name, []byte(dir), 0o600) != nil {
 		return func() {}
 	}
-	return func() { _ = os.Remove(name) }
+	return func() {
+		if supervisor.Running(dir) == 0 { // else the note is that of the one who was first
+			_ = os.Remove(name)
+		}
+	}
 }
 
 func runningSystems() []string {

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -129,16 +130,18 @@ func parse(fs *flag.FlagSet, args []string, stop bool) ([]string, error) {
 		if args[0] == "--" {
 			return append(rest, args[1:]...), nil
 		}
-		if err := fs.Parse(args); err != nil {
-			return nil, err
-		}
-		consumed := args[:len(args)-fs.NArg()]
-		args = fs.Args()
-		if len(consumed) > 0 && consumed[len(consumed)-1] == "--" {
-			return append(rest, args...), nil
-		}
-		if len(args) == 0 {
-			break
+		if _, err := strconv.Atoi(args[0]); err != nil { // -1 is a number, if a bad one
+			if err := fs.Parse(args); err != nil {
+				return nil, err
+			}
+			consumed := args[:len(args)-fs.NArg()]
+			args = fs.Args()
+			if len(consumed) > 0 && consumed[len(consumed)-1] == "--" {
+				return append(rest, args...), nil
+			}
+			if len(args) == 0 {
+				break
+			}
 		}
 		rest, args = append(rest, args[0]), args[1:]
 		if stop && len(rest) > 1 {
@@ -228,7 +231,10 @@ func classify(err error) (code int, name string) {
 	return exitFailed, "failed"
 }
 
-func version(_ context.Context, e *env, _ []string) error {
+func version(_ context.Context, e *env, args []string) error {
+	if len(args) > 0 {
+		return &usageError{"version takes no argument"}
+	}
 	v := map[string]any{"version": "devel", "go": ""}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		v["go"] = info.GoVersion

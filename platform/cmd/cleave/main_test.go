@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -38,6 +39,7 @@ func TestMain(m *testing.M) {
 type toy struct {
 	t      *testing.T
 	dir    string
+	tmp    string // where the running systems are noted
 	offset int
 }
 
@@ -53,7 +55,7 @@ func newToy(t *testing.T) *toy {
 	if err := os.Rename(filepath.Join(dir, "go.mod.txt"), filepath.Join(dir, "go.mod")); err != nil {
 		t.Fatal(err)
 	}
-	y := &toy{t: t, dir: dir, offset: freeOffset(t)}
+	y := &toy{t: t, dir: dir, tmp: t.TempDir(), offset: freeOffset(t)}
 	t.Cleanup(func() { y.cleave("down") })
 	return y
 }
@@ -80,7 +82,7 @@ func freeOffset(t *testing.T) int {
 func (y *toy) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = y.dir
-	cmd.Env = append(os.Environ(), "TEST_AS_CLEAVE=1", "GOWORK=off", "GOFLAGS=")
+	cmd.Env = append(os.Environ(), "TEST_AS_CLEAVE=1", "GOWORK=off", "GOFLAGS=", "TMPDIR="+y.tmp)
 	return cmd
 }
 
@@ -533,6 +535,9 @@ func TestATopologyPutsServicesIntoOneProcess(t *testing.T) {
 	if before["all-1"] == 0 || before["py-1"] == 0 || before["echo-1"] != 0 {
 		t.Errorf("got %v", before)
 	}
+	if out, code := y.cleave("scale", "echo", "0"); code != exitUsage || !strings.Contains(out, "shares a process with 1 more") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
 	y.must("restart", "echo") // stands for the process that hosts it
 	if got := y.pids(); got["all-1"] == before["all-1"] || got["py-1"] != before["py-1"] {
 		t.Errorf("got %v, before %v", got, before)
@@ -569,5 +574,90 @@ func TestUpSaysWhatIsWrongBeforeItStartsAnything(t *testing.T) {
 	y.edit("cleave.yaml", "replicas: 2", "replicas: two")
 	if out, code := y.cleave("up"); code != exitUsage || !strings.Contains(out, "cleave.yaml:3: services.echo.replicas") {
 		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+func TestASecondUpLeavesTheFirstAlone(t *testing.T) {
+	y := newToy(t)
+	y.up()
+	for _, args := range [][]string{{"up"}, {"up", "--detach"}} {
+		if out, code := y.cleave(args...); code != exitBusy || !strings.Contains(out, "already runs in "+y.dir) {
+			t.Errorf("%v: exit code %d: %s", args, code, out)
+		}
+	}
+	cmd := y.command("status", "--json")
+	cmd.Dir = t.TempDir() // from anywhere, it is the only system that is up
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), y.dir) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestUpSaysAtOnceWhatDoesNotStart(t *testing.T) {
+	y := newToy(t)
+	y.edit("cleave.yaml", "python3 -u pyworld/py.py", "sh -c 'echo no bread; exit 3'")
+	cmd := y.command("up", "--port-offset", fmt.Sprint(y.offset))
+	errs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	line, err := bufio.NewReader(errs).ReadString('\n')
+	if err != nil || !strings.Contains(line, "py-1 does not start: ended with exit status 3; last line: no bread; `cleave logs py` says more") {
+		t.Errorf("%v: %s", err, line)
+	}
+	t.Logf("after %v", time.Since(began).Round(time.Millisecond)) // the build included
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+}
+
+func TestWhatIsMistypedIsExplained(t *testing.T) {
+	y := newToy(t)
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{nil, exitUsage, "cleave up [DIR]"},
+		{[]string{"bogus"}, exitUsage, "there is no command \"bogus\""},
+		{[]string{"up", t.TempDir()}, exitNotFound, "no cleave.yaml; write one"},
+		{[]string{"status", "--dir", "/nonexistent"}, exitUsage, "--dir /nonexistent is not a folder"},
+		{[]string{"status"}, exitNotRunning, "is not up"},
+		{[]string{"version", "x"}, exitUsage, "takes no argument"},
+		{[]string{"logs", "-n", "x"}, exitUsage, "invalid value"},
+	} {
+		if out, code := y.cleave(c.args...); code != c.code || !strings.Contains(out, c.want) {
+			t.Errorf("%v: exit code %d, want %d: %s", c.args, code, c.code, out)
+		}
+	}
+	y.up()
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"scale", "echo", "-1"}, exitUsage, "-1 replicas: it must be from 0 to 32"},
+		{[]string{"scale", "echo", "many"}, exitUsage, "is not a number"},
+		{[]string{"scale", "nope", "1"}, exitNotFound, "there is no \"nope\"; there are registry, broker"},
+		{[]string{"deploy", "registry"}, exitUsage, "is a role"},
+		{[]string{"deploy", "py", "--binary", "/bin/true"}, exitUsage, "it takes no binary"},
+		{[]string{"logs", "nope"}, exitNotFound, "there is no \"nope\""},
+		{[]string{"token"}, exitUsage, "needs --sub"},
+		{[]string{"token", "--sub", "a b"}, exitUsage, "visible ASCII"},
+	} {
+		if out, code := y.cleave(c.args...); code != c.code || !strings.Contains(out, c.want) {
+			t.Errorf("%v: exit code %d, want %d: %s", c.args, code, c.code, out)
+		}
+	}
+	if out := y.must("status"); strings.Contains(out, "takes no binary") {
+		t.Errorf("what was mistyped is a problem of the system now:\n%s", out)
+	}
+	y.must("scale", "py", "0")
+	if out := y.must("status"); !strings.Contains(out, "held down") {
+		t.Errorf("got\n%s", out)
 	}
 }

@@ -105,7 +105,11 @@ func (e *env) table(sys *controlapi.System) {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%d\n", i.GetId(), services, i.GetPhase(), since(i.GetSince().AsTime()), i.GetPid(), i.GetAddress(), i.GetVersion(), i.GetRestarts())
 		}
 		if len(p.GetInstances()) == 0 {
-			fmt.Fprintf(w, "-\t%s\tnone of %d\t\t\t\t\t\n", p.GetName(), p.GetReplicas())
+			phase := "not started"
+			if p.GetReplicas() == 0 {
+				phase = "held down"
+			}
+			fmt.Fprintf(w, "-\t%s\t%s\t\t\t\t\t\n", p.GetName(), phase)
 		}
 	}
 	w.Flush()

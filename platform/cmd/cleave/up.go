@@ -20,9 +20,11 @@ import (
 	"github.com/cleave-go/cleave/platform/control/controlapi"
 	"github.com/cleave-go/cleave/platform/manifest"
 	"github.com/cleave-go/cleave/platform/supervisor"
+	"github.com/cleave-go/cleave/platform/supervisor/lifecycle"
 )
 
-// patience is how long `up` waits before it says what is not ready yet.
+// patience is how long `up` waits before it says what is not ready yet. What
+// fails again and again it says at once.
 const patience = 30 * time.Second
 
 type upFlags struct {
@@ -97,21 +99,62 @@ func (f *upFlags) foreground(ctx context.Context, e *env, sup *supervisor.Superv
 		cancel()
 	}()
 	e.progress("building and starting " + filepath.Base(dir))
-	wait, done := context.WithTimeout(watch, patience)
-	err := sup.WaitReady(wait)
-	done()
-	for err != nil && watch.Err() == nil {
-		for _, p := range sup.Problems() {
-			fmt.Fprintln(e.err, "cleave: "+p)
-		}
-		wait, done = context.WithTimeout(watch, patience)
-		err = sup.WaitReady(wait)
+	said := teller{say: func(text string) { fmt.Fprintln(e.err, "cleave: "+text) }}
+	for watch.Err() == nil {
+		wait, done := context.WithTimeout(watch, time.Second)
+		err := sup.WaitReady(wait)
 		done()
-	}
-	if err == nil {
-		e.ready(sup.Status())
+		if err == nil {
+			e.ready(sup.Status())
+			break
+		}
+		said.look(sup.Status())
 	}
 	return <-ended
+}
+
+// teller says what keeps a system from being ready.
+type teller struct {
+	say   func(string)
+	since time.Time
+	said  map[string]bool
+}
+
+// look says what fails, each thing once, and now and then all that is missing.
+func (t *teller) look(sys *controlapi.System) {
+	if t.said == nil {
+		t.said, t.since = map[string]bool{}, time.Now()
+	}
+	all := time.Since(t.since) > patience
+	if all {
+		t.since = time.Now()
+	}
+	for _, text := range troubles(sys, all) {
+		if all || !t.said[text] {
+			t.say(text)
+		}
+		t.said[text] = true
+	}
+}
+
+// troubles lists what fails; with all, also what only takes its time.
+func troubles(sys *controlapi.System, all bool) []string {
+	var list []string
+	for _, p := range sys.GetPrograms() {
+		if p.GetProblem() != "" {
+			list = append(list, p.GetName()+": "+p.GetProblem())
+		}
+		for _, i := range p.GetInstances() {
+			switch phase := lifecycle.Phase(i.GetPhase()); {
+			case phase == lifecycle.Ready || phase == lifecycle.Draining:
+			case phase == lifecycle.Waiting && i.GetRestarts() > 0, phase == lifecycle.Failed:
+				list = append(list, fmt.Sprintf("%s does not start: %s; `cleave logs %s` says more", i.GetId(), i.GetReason(), p.GetName()))
+			case all:
+				list = append(list, strings.TrimRight(fmt.Sprintf("%s is %s: %s", i.GetId(), phase, i.GetReason()), ": "))
+			}
+		}
+	}
+	return list
 }
 
 func (e *env) ready(sys *controlapi.System) {
@@ -125,7 +168,7 @@ func (e *env) ready(sys *controlapi.System) {
 // detached starts a supervisor that outlives this command and waits until the
 // system is ready.
 func (f *upFlags) detached(ctx context.Context, e *env, dir string) error {
-	if pid := supervisor.Running(dir); pid != 0 {
+	if pid := supervisor.Occupied(dir); pid != 0 {
 		return &supervisor.RunningError{Dir: dir, PID: pid}
 	}
 	layout := supervisor.Layout{Dir: dir}
@@ -151,7 +194,7 @@ func (f *upFlags) detached(ctx context.Context, e *env, dir string) error {
 	go func() { ended <- cmd.Wait() }()
 	e.progress("building and starting " + filepath.Base(dir))
 	client := control.Dial(layout.Socket())
-	asked := time.Now()
+	said := teller{say: func(text string) { fmt.Fprintln(e.err, "cleave: "+text) }}
 	for {
 		select {
 		case <-ended:
@@ -170,10 +213,7 @@ func (f *upFlags) detached(ctx context.Context, e *env, dir string) error {
 			e.ready(sys)
 			return nil
 		}
-		if time.Since(asked) > patience {
-			asked = time.Now()
-			fmt.Fprintln(e.err, "cleave: not everything is ready yet; `cleave status` says why")
-		}
+		said.look(sys)
 	}
 }
 
