@@ -175,9 +175,12 @@ func decodeRequest(body []byte) (Request, *Error) {
 		return req, badInput("", "batches of requests are not served: send one")
 	}
 	if err := json.Unmarshal(body, &raw); err != nil {
-		return req, badInput("", "the body is not a JSON object")
+		return req, badInput("", "the body is not a JSON object: %v", err)
 	}
-	if err := json.Unmarshal(raw.Query, &req.Query); raw.Query == nil || err != nil || string(raw.Query) == "null" {
+	if raw.Query == nil {
+		return req, badInput("query", "is missing")
+	}
+	if err := json.Unmarshal(raw.Query, &req.Query); err != nil || string(raw.Query) == "null" {
 		return req, badInput("query", "must be a string")
 	}
 	if raw.OperationName != nil && json.Unmarshal(raw.OperationName, &req.OperationName) != nil {
