@@ -31,7 +31,8 @@
 // # What the caller owes
 //
 // A listener whose connections come from the clients themselves: behind a proxy, all
-// anonymous callers share the proxy's address and its rate.
+// anonymous callers share the proxy's address and its rate. A client that loses no request while a
+// gateway is replaced lets go of connections idle for a second, or repeats a request whose connection ended.
 //
 // # Debugging
 //

@@ -127,12 +127,13 @@ func quantile(sorted []time.Duration, percent int) time.Duration {
 	return sorted[max(0, (len(sorted)*percent+99)/100-1)].Round(100 * time.Microsecond)
 }
 
-// keepAlive returns an HTTP/1.1 client that reuses its connections, as a proxy in front of the gateway does.
+// keepAlive returns an HTTP/1.1 client that reuses its connections, as a proxy in front of the gateway does. It lets go
+// of those that are idle for a second: a gateway that stops closes idle ones later than that.
 func keepAlive() *http.Client {
 	only1 := &http.Protocols{}
 	only1.SetHTTP1(true)
 	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
-		Protocols: only1, MaxIdleConnsPerHost: 256,
+		Protocols: only1, MaxIdleConnsPerHost: 256, IdleConnTimeout: time.Second,
 	}}
 }
 
