@@ -74,6 +74,21 @@ func (b *books) approvedTotal(t *testing.T) int64 {
 		WHERE type = 'order.placed' AND stream_id IN (SELECT stream_id FROM order_db.es_event WHERE type = 'order.approved')`)
 }
 
+// unasked counts the commands since the books were opened that were sent again
+// although no participant had asked for that: a message may have been lost.
+func (b *books) unasked(t *testing.T) int64 {
+	t.Helper()
+	return b.number(t, `WITH replies AS (
+			SELECT category, data, meta FROM consumer_db.es_event UNION ALL
+			SELECT category, data, meta FROM kitchen_db.es_event UNION ALL
+			SELECT category, data, meta FROM accounting_db.es_event),
+		asked(command, n) AS (SELECT meta ->> 'causation', count(*) FROM replies
+			WHERE category = '$rpl.order' AND data ->> 'outcome' = 'not-yet' GROUP BY 1),
+		sent(command, n) AS (SELECT meta -> 'ext' ->> 'command', count(*) FROM order_db.es_event
+			WHERE position > ? AND category LIKE '$cmd.%' GROUP BY 1)
+		SELECT count(*) FROM sent LEFT JOIN asked USING (command) WHERE sent.n - 1 > coalesce(asked.n, 0)`, b.before)
+}
+
 // saga describes the saga of an order, for people.
 func (b *books) saga(order string) string {
 	return strings.Join(b.rows(`SELECT state || ' at ' || step || ', due ' || coalesce(due_at, 'never') || ', ' || progress || ' ' || error

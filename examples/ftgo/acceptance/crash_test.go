@@ -46,6 +46,7 @@ func TestNoOrderIsLostWhenTheMonolithIsKilled(t *testing.T) {
 const (
 	settleTime = 30 * time.Second // after the victim is back
 	backTime   = 60 * time.Second // the victim's, on a busy machine
+	shortTime  = 12 * time.Second // no saga gives up or asks again in that time
 	placeTime  = 2 * time.Minute  // a client's, until it gives up repeating
 )
 
@@ -65,10 +66,12 @@ func crash(t *testing.T, s *system, victims []string, orders, kills int) {
 // the restaurant.
 type rush struct {
 	town
-	t       *testing.T
-	books   *books
-	orders  []*attempt
-	repeats atomic.Int64
+	t        *testing.T
+	books    *books
+	orders   []*attempt
+	repeats  atomic.Int64
+	timedOut int
+	long     bool // whether something was away for so long that sagas may give up or ask again
 }
 
 // attempt is an order as its client sees it.
@@ -135,8 +138,11 @@ func (r *rush) run(disturb func() time.Time) {
 	last := r.books.settledAt(r.t)
 	r.balance(deadline)
 	r.check()
-	r.t.Logf("%d orders: answered after %v with %d requests repeated, settled %v after the start, %v after the system was whole",
-		len(r.orders), answered.Sub(began).Round(time.Millisecond), r.repeats.Load(), last.Sub(began).Round(time.Millisecond), max(0, last.Sub(back)).Round(time.Millisecond))
+	if unasked := r.books.unasked(r.t); !r.long && r.timedOut+int(unasked) > 0 {
+		r.t.Errorf("%d orders timed out and %d commands were sent again: messages were lost on the way, or late", r.timedOut, unasked)
+	}
+	r.t.Logf("%d orders, %d timed out: answered after %v with %d requests repeated, settled %v after the start, %v after the system was whole",
+		len(r.orders), r.timedOut, answered.Sub(began).Round(time.Millisecond), r.repeats.Load(), last.Sub(began).Round(time.Millisecond), max(0, last.Sub(back)).Round(time.Millisecond))
 }
 
 // place repeats the request until it is answered.
@@ -179,6 +185,7 @@ func (r *rush) killing(victim string) func() time.Time {
 			now = r.instances(r.t, victim)[0]
 			return now.PID != pid && now.Phase == "ready"
 		})
+		r.long = now.Since.Sub(killed) > shortTime
 		r.t.Logf("%s killed with %d of %d orders placed and %d of them settled; back after %v",
 			victim, placed, len(r.orders), settled, now.Since.Sub(killed).Round(time.Millisecond))
 		return now.Since
@@ -192,6 +199,7 @@ func (r *rush) away(participant string) func() time.Time {
 	r.t.Helper()
 	r.balance(time.Now().Add(settleTime)) // it knows the new consumers and their restaurant
 	r.must(r.t, "scale", participant, "0")
+	r.long = true
 	return func() time.Time {
 		within(r.t, time.Minute, "orders are settled without "+participant, func() bool {
 			_, settled := r.books.progress(r.t, r.restaurant)

@@ -31,7 +31,7 @@ func (r *rush) checkOrder(a *attempt, history map[string]any) {
 		status, reason = "REJECTED", a.want
 	}
 	if res.at("order.rejectionReason") == "TIMEOUT" {
-		r.t.Logf("order %s timed out", a.id)
+		r.timedOut++
 		status, reason = "REJECTED", "TIMEOUT"
 	}
 	want := map[string]any{
