@@ -20,7 +20,7 @@ import (
 // the defaults.
 type CallOptions struct {
 	Errors  *ErrorSet     // what errors.Is finds in remote errors. Default: those of auth
-	Timeout time.Duration // of a unary call without a deadline. Default: 10 s
+	Timeout time.Duration // of a unary call without a deadline. Default: 10 s; negative: none
 	Tracer  trace.Tracer  // Default: none; an incoming trace is carried on all the same
 	Meter   metric.Meter  // Default: none
 }
@@ -84,11 +84,11 @@ func stamp(ctx context.Context, h *connect.Header, c *Consistency) {
 
 // withDeadline gives a unary call without a deadline one.
 func (o CallOptions) withDeadline(ctx context.Context, spec connect.Spec) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok || spec.StreamType != connect.StreamTypeUnary {
+	if _, ok := ctx.Deadline(); ok || o.Timeout < 0 || spec.StreamType != connect.StreamTypeUnary {
 		return ctx, func() {}
 	}
 	timeout := o.Timeout
-	if timeout <= 0 {
+	if timeout == 0 {
 		timeout = defaultTimeout
 	}
 	return context.WithTimeout(ctx, timeout)

@@ -29,6 +29,7 @@ type RemoteOptions struct {
 	Breaker  *breaker.Breaker           // Default: one that opens when half of at least 5 calls in 10 s fail
 	HTTP     http.RoundTripper          // carries the requests. Default: pools of its own
 	Caller   string                     // who calls, to tell the measurements of several apart. Default: ""
+	Wire     []connecthttp.Option       // such as connecthttp.WithGRPC, for what is not Connect. Default: Connect, binary
 	Logger   *slog.Logger               // Default: slog.Default()
 }
 
@@ -42,6 +43,7 @@ type RemoteTransport struct {
 	budget   retry.Budget
 	balancer *discovery.Balancer
 	http     http.RoundTripper // nil: a pool for each instance
+	wire     []connecthttp.Option
 	logger   *slog.Logger
 	caller   string
 	meter    metric.Meter // nil: none
@@ -81,8 +83,8 @@ func Remote(service string, r discovery.Resolver, o *RemoteOptions) *RemoteTrans
 	}
 	t := &RemoteTransport{
 		service: service, resolver: r, attempts: opts.Attempts, logger: opts.Logger,
-		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]endpoint{}, http: opts.HTTP,
-		caller: opts.Caller, meter: opts.Call.Meter,
+		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]endpoint{},
+		http: opts.HTTP, wire: wireOptions(opts.Wire), caller: opts.Caller, meter: opts.Call.Meter,
 	}
 	if t.breaker = opts.Breaker; t.breaker == nil {
 		t.breaker = newBreaker(service, func(e breaker.Event) {
@@ -195,7 +197,7 @@ func (t *RemoteTransport) endpoint(addr string) connect.Transport {
 		carrier = e.pool
 	}
 	client := &http.Client{Transport: carrier, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	wire := connecthttp.NewTransport(client, "http://"+addr, connecthttp.WithReadMaxBytes(MaxMessage), connecthttp.WithCompressMinBytes(compressFrom))
+	wire := connecthttp.NewTransport(client, "http://"+addr, t.wire...)
 	e.Transport = chained(wire.NewClientStream, repair)
 	t.endpoints[addr] = e
 	return e

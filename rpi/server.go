@@ -45,15 +45,22 @@ func NewServer(o *ServerOptions) *connect.Server {
 }
 
 // Handler serves s over HTTP: Connect, gRPC and gRPC-Web, binary and JSON.
-func Handler(s *connect.Server) http.Handler {
+// Options count over what is set here, such as the size of messages.
+func Handler(s *connect.Server, options ...connecthttp.Option) http.Handler {
 	mux := http.NewServeMux()
-	Mount(mux, s)
+	Mount(mux, s, options...)
 	return mux
 }
 
 // Mount adds what Handler serves to mux.
-func Mount(mux connecthttp.ServeMux, s *connect.Server) {
-	connecthttp.Mount(mux, s, connecthttp.WithReadMaxBytes(MaxMessage), connecthttp.WithCompressMinBytes(compressFrom))
+func Mount(mux connecthttp.ServeMux, s *connect.Server, options ...connecthttp.Option) {
+	connecthttp.Mount(mux, s, wireOptions(options)...)
+}
+
+// wireOptions are what both ends of the wire are set to before options.
+func wireOptions(options []connecthttp.Option) []connecthttp.Option {
+	set := []connecthttp.Option{connecthttp.WithReadMaxBytes(MaxMessage), connecthttp.WithCompressMinBytes(compressFrom)}
+	return append(set, options...)
 }
 
 // compressFrom is the size in bytes from which messages are compressed.

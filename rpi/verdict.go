@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -71,17 +72,26 @@ func unsent(err error) bool {
 	return ok && op.Op == "dial"
 }
 
-// broken returns err as unavailable if it is a connection that broke. connect
-// calls that canceled, which says that the caller gave up.
-func broken(ctx context.Context, err error) error {
+// broken returns err as unavailable if it is a connection that broke or was
+// not made in time. connect calls that canceled or deadline_exceeded, which
+// say that the caller gave up or has no time left.
+func broken(ctx context.Context, spec connect.Spec, err error) error {
 	e, ok := errors.AsType[*connect.Error](err)
-	if !ok || e.IsRemote() || e.Code() != connect.CodeCanceled || ctx.Err() != nil {
+	if !ok || e.IsRemote() || ctx.Err() != nil {
 		return err
 	}
-	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
-		return connect.NewError(connect.CodeUnavailable, e.Message()).WithCause(e.Unwrap())
+	switch {
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		// Dialing took too long, or net/http has closed the connection for a
+		// call that had it before and ran out of time just then.
+	case errors.Is(err, context.Canceled) && spec.StreamType == connect.StreamTypeUnary:
+		// The same for a call that was given up. A stream ends like this when
+		// its caller closes it.
+	default:
+		return err
 	}
-	return err
+	return connect.NewError(connect.CodeUnavailable, e.Message()).WithCause(e.Unwrap())
 }
 
 // repair maps what a connection's errors are called beneath.
@@ -89,9 +99,9 @@ func repair(next connect.ClientFunc) connect.ClientFunc {
 	return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
 		stream, err := next(ctx, spec)
 		if err != nil {
-			return nil, broken(ctx, err)
+			return nil, broken(ctx, spec, err)
 		}
-		return &watched{ClientStream: stream, mapErr: func(err error) error { return broken(ctx, err) }}, nil
+		return &watched{ClientStream: stream, mapErr: func(err error) error { return broken(ctx, spec, err) }}, nil
 	}
 }
 
