@@ -18,6 +18,9 @@
 //     context values, a deadline ends the call even when the handler ignores
 //     it, a cancelled context is not called, messages are copied, causes are
 //     stripped, panics are hidden, sizes and UTF-8 are checked.
+//   - Over the wire, server and client pass the conformance suite of Connect,
+//     gRPC and gRPC-Web with the whole chain on (conformance/connect), but for
+//     bidirectional streams over HTTP/1.1, which are refused.
 //   - A panicking handler answers code internal without text, once.
 //   - A domain error declared in Errors satisfies errors.Is on both sides.
 //   - A call without side effects, or declared idempotent, is retried within a

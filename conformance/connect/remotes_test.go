@@ -1,0 +1,169 @@
+package connect_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+
+	"github.com/cleave-go/cleave/breaker"
+	"github.com/cleave-go/cleave/discovery"
+	"github.com/cleave-go/cleave/rpi"
+)
+
+// target says whom to call and how.
+type target struct {
+	HTTPVersion  string `json:"httpVersion"`
+	Protocol     string `json:"protocol"`
+	Codec        string `json:"codec"`
+	Compression  string `json:"compression"`
+	Host         string `json:"host"`
+	Port         int    `json:"port"`
+	ServerCert   []byte `json:"serverTlsCert"`
+	ClientCreds  *creds `json:"clientTlsCreds"`
+	ReceiveLimit int    `json:"messageReceiveLimit"`
+	Get          bool   `json:"useGetHttpMethod"`
+}
+
+// remotes are the transports to all targets.
+type remotes struct {
+	ctx   context.Context // ends their Run
+	fixed bool            // through rpi.Wire instead of rpi.Remote
+
+	mu  sync.Mutex
+	all map[string]*connect.Client
+}
+
+func newRemotes(ctx context.Context, fixed bool) *remotes {
+	return &remotes{ctx: ctx, fixed: fixed, all: map[string]*connect.Client{}}
+}
+
+func (r *remotes) client(t target) (*connect.Client, error) {
+	key, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c, ok := r.all[string(key)]; ok {
+		return c, nil
+	}
+	transport, err := r.transport(t)
+	if err != nil {
+		return nil, err
+	}
+	c := connect.NewClient(transport)
+	r.all[string(key)] = c
+	return c, nil
+}
+
+// transport returns the chain of a caller. No deadline is added to calls that
+// the suite makes without one.
+func (r *remotes) transport(t target) (connect.Transport, error) {
+	wire, err := t.wire()
+	if err != nil {
+		return nil, err
+	}
+	carrier, err := t.http()
+	if err != nil {
+		return nil, err
+	}
+	options := rpi.CallOptions{Timeout: -1, Tracer: tracer(), Meter: meter()}
+	addr := fmt.Sprintf("%s:%d", t.Host, t.Port)
+	if r.fixed {
+		return rpi.Wire(connecthttp.NewTransport(&http.Client{Transport: carrier}, "http://"+addr, wire...), options), nil
+	}
+	remote, err := remote(addr, &rpi.RemoteOptions{Call: options, HTTP: carrier, Wire: wire, Logger: quiet})
+	if err != nil {
+		return nil, err
+	}
+	go remote.Run(r.ctx) //nolint:errcheck // the addresses are fixed
+	return remote, nil
+}
+
+// remote returns a transport whose breaker only counts: the suite's many
+// failures would open it.
+func remote(addr string, o *rpi.RemoteOptions) (*rpi.RemoteTransport, error) {
+	b, err := breaker.New("suite", &breaker.Options{Classify: rpi.Classify})
+	if err != nil {
+		return nil, err
+	}
+	b.SetMode(breaker.MetricsOnly)
+	o.Breaker = b
+	return rpi.Remote("suite", discovery.Static(map[string][]string{"suite": {addr}}), o), nil
+}
+
+func (t target) wire() ([]connecthttp.Option, error) {
+	var wire []connecthttp.Option
+	switch t.Protocol {
+	case "PROTOCOL_CONNECT":
+	case "PROTOCOL_GRPC":
+		wire = append(wire, connecthttp.WithGRPC())
+	case "PROTOCOL_GRPC_WEB":
+		wire = append(wire, connecthttp.WithGRPCWeb())
+	default:
+		return nil, errors.New("no such protocol: " + t.Protocol)
+	}
+	if t.Codec == "CODEC_JSON" {
+		wire = append(wire, connecthttp.WithProtoJSON())
+	}
+	if t.Get {
+		wire = append(wire, connecthttp.WithHTTPGet())
+	}
+	switch t.Compression {
+	case "COMPRESSION_IDENTITY", "":
+		wire = append(wire, connecthttp.WithCompressors())
+	case "COMPRESSION_GZIP":
+		wire = append(wire, connecthttp.WithSendGzip(), connecthttp.WithCompressMinBytes(0))
+	default:
+		return nil, errors.New("no such compression: " + t.Compression)
+	}
+	if t.ReceiveLimit > 0 {
+		wire = append(wire, connecthttp.WithReadMaxBytes(t.ReceiveLimit))
+	}
+	return wire, nil
+}
+
+// http returns what carries the requests: the default for HTTP/1.1, otherwise
+// HTTP/2, and either over TLS if the target has a certificate.
+func (t target) http() (http.RoundTripper, error) {
+	h2 := t.HTTPVersion == "HTTP_VERSION_2"
+	if !h2 && t.ServerCert == nil {
+		return nil, nil
+	}
+	carrier := &http.Transport{DisableCompression: true, Protocols: &http.Protocols{}}
+	if t.ServerCert == nil {
+		carrier.Protocols.SetUnencryptedHTTP2(true)
+		return carrier, nil
+	}
+	carrier.Protocols.SetHTTP1(!h2)
+	carrier.Protocols.SetHTTP2(h2)
+	carrier.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	if !carrier.TLSClientConfig.RootCAs.AppendCertsFromPEM(t.ServerCert) {
+		return nil, errors.New("the runner's certificate does not parse")
+	}
+	if t.ClientCreds != nil {
+		cert, err := tls.X509KeyPair(t.ClientCreds.Cert, t.ClientCreds.Key)
+		if err != nil {
+			return nil, err
+		}
+		carrier.TLSClientConfig.Certificates = []tls.Certificate{cert}
+	}
+	return secured{carrier}, nil
+}
+
+// secured sends to https what is addressed to http.
+type secured struct{ http.RoundTripper }
+
+func (s secured) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.URL.Scheme = "https"
+	return s.RoundTripper.RoundTrip(r)
+}
