@@ -10,7 +10,9 @@
 //   - The exit status is 0 after a stop that was asked for, 1 after a failure,
 //     2 after wrong arguments.
 //   - Logs go to standard error, one JSON object a line, with trace ids.
-//   - Without OTEL_EXPORTER_OTLP_ENDPOINT no telemetry leaves the process.
+//   - Without OTEL_EXPORTER_OTLP_ENDPOINT no telemetry leaves the process. With
+//     it spans go to the collector as http/protobuf; OTEL_EXPORTER_OTLP_HEADERS
+//     and _TIMEOUT hold, and SSL_CERT_FILE names authorities of one's own.
 //
 // # What the caller owes
 //

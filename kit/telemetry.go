@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -47,10 +47,14 @@ func newTelemetry(ctx context.Context, environ []string, services []Service) (*t
 		attribute.String("service.version", lookup(environ, "CLEAVE_VERSION")))
 
 	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(res)}
-	if lookup(environ, "OTEL_EXPORTER_OTLP_ENDPOINT") != "" || lookup(environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != "" {
-		exporter, err := otlptracehttp.New(ctx)
+	collector, err := newOTLP(environ)
+	if err != nil {
+		return nil, err
+	}
+	if collector != nil {
+		exporter, err := otlptrace.New(ctx, collector)
 		if err != nil {
-			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
+			return nil, err
 		}
 		options = append(options, sdktrace.WithBatcher(exporter))
 	} else { // ids for the logs, nothing recorded
