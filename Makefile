@@ -1,14 +1,14 @@
 # The two commands a newcomer needs: make up, make test.
 TOPOLOGY ?= services
 SYSTEM   ?= examples/ftgo
-# Where cleave up links the services: one go build for it and for them uses the
+# Where cleave up links the services: one go build for them and for it uses the
 # cores better than one after the other, and nothing is linked twice.
 BUILT     = $${CLEAVE_STATE:-$(SYSTEM)/.cleave}/build/0
 
 .PHONY: up test test-long bench lint gen tidy setup
 
 up: ## build and run FTGO; TOPOLOGY=monolith or mix for the same in other processes
-	@go build -o $(BUILT)/ ./platform/cmd/cleave ./$(SYSTEM)/...
+	@go build -o $(BUILT)/ ./$(SYSTEM)/... ./platform/cmd/cleave
 	@$(BUILT)/cleave up $(SYSTEM) --topology $(TOPOLOGY)
 
 test: setup ## every module's tests
