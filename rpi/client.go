@@ -3,13 +3,12 @@ package rpi
 import (
 	"context"
 	"errors"
+	"io"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	metricnoop "go.opentelemetry.io/otel/metric/noop"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/cleave-go/cleave/auth"
@@ -27,9 +26,6 @@ type CallOptions struct {
 
 const defaultTimeout = 10 * time.Second
 
-// propagator carries traces in the W3C headers.
-var propagator = propagation.TraceContext{}
-
 // Wire puts the caller's side of the chain before any transport, such as one
 // of connecthttp to a fixed address.
 func Wire(t connect.Transport, o CallOptions) connect.Transport {
@@ -41,38 +37,86 @@ func Wire(t connect.Transport, o CallOptions) connect.Transport {
 // trace and what its answer must include along, and brings back what it has
 // caused and errors that errors.Is recognizes.
 func (o CallOptions) interceptor(binding string) connect.ClientInterceptor {
-	tracer := tracerOr(o.Tracer)
-	duration := histogram(o.Meter, "rpc.client.duration", "How long calls took, tries and waits included.")
-	known := func(err error) error { return builtin.fromWire(o.Errors.fromWire(err)) }
+	spans := newSpans(o.Tracer, trace.SpanKindClient, binding)
+	watch := newStopwatch(o.Meter, "rpc.client.duration", "How long calls took, tries and waits included.")
 	return func(next connect.ClientFunc) connect.ClientFunc {
 		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
-			begin := time.Now()
-			ctx, span := tracer.Start(traceOfMeta(ctx), spanName(spec), trace.WithSpanKind(trace.SpanKindClient),
-				trace.WithAttributes(spanAttributes(spec, binding)...))
-			info, _ := connect.CallInfoForClientContext(ctx)
-			consistency := consistencyOf(ctx)
-			stamp(ctx, info.RequestHeader(), consistency)
-			ctx, cancel := o.withDeadline(ctx, spec)
-			end := func(err error) {
-				cancel()
-				consistency.gather(info.ResponseHeader())
-				duration.Record(ctx, time.Since(begin).Seconds(), metric.WithAttributes(
-					attribute.String("rpc.method", spanName(spec)), attribute.String("rpc.code", codeText(err))))
-				endSpan(span, err)
-			}
-			stream, err := next(ctx, spec)
+			c := &clientCall{errors: o.Errors, watch: watch, begin: watch.begin(), spec: spec, consistency: consistencyOf(ctx)}
+			c.info, _ = connect.CallInfoForClientContext(ctx)
+			ctx, c.span = spans.start(traceOfMeta(ctx), spec)
+			stamp(ctx, c.info.RequestHeader(), c.consistency)
+			c.ctx, c.cancel = o.withDeadline(ctx, spec)
+			stream, err := next(c.ctx, spec)
 			if err != nil {
-				end(err)
-				return nil, known(err)
+				return nil, c.see(err)
 			}
-			return &watched{ClientStream: stream, unary: spec.StreamType == connect.StreamTypeUnary, mapErr: known, onEnd: end}, nil
+			c.ClientStream = stream
+			return c, nil
 		}
 	}
 }
 
+// clientCall is one call under way.
+type clientCall struct {
+	connect.ClientStream
+	ctx         context.Context
+	cancel      context.CancelFunc // nil: the deadline is the caller's
+	spec        connect.Spec
+	info        *connect.CallInfo
+	errors      *ErrorSet
+	consistency *Consistency
+	span        trace.Span // nil: none
+	watch       *stopwatch
+	begin       time.Time
+	ended       atomic.Bool
+}
+
+// end takes note of how the call ended, once: with an error, at the end of the
+// stream, or when it is closed.
+func (c *clientCall) end(err error) {
+	if !c.ended.CompareAndSwap(false, true) {
+		return
+	}
+	if c.cancel != nil {
+		c.cancel()
+	}
+	c.consistency.gather(c.info.ResponseHeader())
+	c.watch.end(c.ctx, c.begin, c.spec, err)
+	endSpan(c.span, err)
+}
+
+// see returns err as the caller is to see it.
+func (c *clientCall) see(err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	err = builtin.fromWire(c.errors.fromWire(err))
+	c.end(err)
+	return err
+}
+
+func (c *clientCall) Send(msg any) error { return c.see(c.ClientStream.Send(msg)) }
+
+func (c *clientCall) Receive(msg any) error {
+	err := c.ClientStream.Receive(msg)
+	if err == nil && c.spec.StreamType != connect.StreamTypeUnary {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		c.end(nil)
+	}
+	return c.see(err)
+}
+
+func (c *clientCall) Close() error {
+	err := c.ClientStream.Close()
+	c.end(nil)
+	return err
+}
+
 // stamp writes what travels with a call.
 func stamp(ctx context.Context, h *connect.Header, c *Consistency) {
-	propagator.Inject(ctx, carrier{h})
+	injectTrace(ctx, h)
 	if raw := auth.Raw(ctx); raw != "" && !h.Has("Authorization") {
 		h.Set("Authorization", "Bearer "+raw)
 	}
@@ -82,36 +126,20 @@ func stamp(ctx context.Context, h *connect.Header, c *Consistency) {
 	c.ask(h)
 }
 
-// withDeadline gives a unary call without a deadline one.
-func (o CallOptions) withDeadline(ctx context.Context, spec connect.Spec) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok || o.Timeout < 0 || spec.StreamType != connect.StreamTypeUnary {
-		return ctx, func() {}
-	}
-	timeout := o.Timeout
-	if timeout == 0 {
-		timeout = defaultTimeout
+// withDeadline gives a unary call without a deadline one. cancel is nil if it
+// has its own.
+func (o CallOptions) withDeadline(ctx context.Context, spec connect.Spec) (_ context.Context, cancel context.CancelFunc) {
+	timeout := o.timeout()
+	if _, ok := ctx.Deadline(); ok || timeout == 0 || spec.StreamType != connect.StreamTypeUnary {
+		return ctx, nil
 	}
 	return context.WithTimeout(ctx, timeout)
 }
 
-func histogram(m metric.Meter, name, description string) metric.Float64Histogram {
-	if m == nil {
-		m = metricnoop.Meter{}
+// timeout is that of a unary call without a deadline, 0 if it has none.
+func (o CallOptions) timeout() time.Duration {
+	if o.Timeout == 0 {
+		return defaultTimeout
 	}
-	h, err := m.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description))
-	if err != nil {
-		h, _ = metricnoop.Meter{}.Float64Histogram(name)
-	}
-	return h
-}
-
-// codeText names how a call ended.
-func codeText(err error) string {
-	if err == nil {
-		return "ok"
-	}
-	if e, ok := errors.AsType[*connect.Error](err); ok && e != nil {
-		return e.Code().String()
-	}
-	return codeOf(err).String()
+	return max(o.Timeout, 0)
 }

@@ -2,12 +2,79 @@ package rpi
 
 import (
 	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"connectrpc.com/connect/v2"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/cleave-go/cleave/breaker"
 )
+
+// stopwatch measures how long calls take. A nil one measures none.
+type stopwatch struct {
+	duration metric.Float64Histogram
+	options  sync.Map // of ending: []metric.RecordOption
+	size     atomic.Int64
+}
+
+// ending is what is told of a call beside how long it took.
+type ending struct{ procedure, code string }
+
+// mostEndings bounds what a stopwatch keeps.
+const mostEndings = 10_000
+
+func newStopwatch(m metric.Meter, name, description string) *stopwatch {
+	if m == nil {
+		return nil
+	}
+	h, err := m.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description))
+	if err != nil {
+		return nil
+	}
+	return &stopwatch{duration: h}
+}
+
+// begin returns when a call begins.
+func (w *stopwatch) begin() (t time.Time) {
+	if w != nil {
+		t = time.Now()
+	}
+	return t
+}
+
+// end measures a call that began at begin and ends now with err.
+func (w *stopwatch) end(ctx context.Context, begin time.Time, spec connect.Spec, err error) {
+	if w != nil {
+		w.duration.Record(ctx, time.Since(begin).Seconds(), w.of(ending{spec.Procedure, codeText(err)})...)
+	}
+}
+
+func (w *stopwatch) of(e ending) []metric.RecordOption {
+	if known, ok := w.options.Load(e); ok {
+		return known.([]metric.RecordOption)
+	}
+	made := []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(
+		attribute.String("rpc.method", methodName(e.procedure)), attribute.String("rpc.code", e.code)))}
+	if w.size.Add(1) <= mostEndings {
+		w.options.Store(e, made)
+	}
+	return made
+}
+
+// codeText names how a call ended.
+func codeText(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	if e, ok := errors.AsType[*connect.Error](err); ok && e != nil {
+		return e.Code().String()
+	}
+	return codeOf(err).String()
+}
 
 // observe shows the breaker on the meter until stop is called.
 func (t *RemoteTransport) observe() (stop func()) {

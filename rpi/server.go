@@ -10,7 +10,6 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
@@ -82,22 +81,19 @@ func (o ServerOptions) recover(next connect.ServerFunc) connect.ServerFunc {
 
 // observe measures each call and logs what is the server's fault.
 func (o ServerOptions) observe(next connect.ServerFunc) connect.ServerFunc {
-	duration := histogram(o.Meter, "rpc.server.duration", "How long calls took to serve.")
+	watch := newStopwatch(o.Meter, "rpc.server.duration", "How long calls took to serve.")
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
 		begin := time.Now()
 		err := next(ctx, spec, stream)
-		took := time.Since(begin)
-		code := codeText(err)
-		duration.Record(ctx, took.Seconds(), metric.WithAttributes(
-			attribute.String("rpc.method", spanName(spec)), attribute.String("rpc.code", code)))
-		level := slog.LevelDebug
+		watch.end(ctx, begin, spec, err)
+		level, code := slog.LevelDebug, codeText(err)
 		switch code {
 		case "internal", "unknown", "data_loss":
 			level = slog.LevelError
 		}
 		if o.Logger.Enabled(ctx, level) {
 			o.Logger.LogAttrs(ctx, level, "call served", slog.String("procedure", spec.Procedure),
-				slog.String("code", code), slog.Duration("took", took), slog.Any("error", causeOf(err)))
+				slog.String("code", code), slog.Duration("took", time.Since(begin)), slog.Any("error", causeOf(err)))
 		}
 		return err
 	}

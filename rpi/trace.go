@@ -3,13 +3,22 @@ package rpi
 import (
 	"context"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"connectrpc.com/connect/v2"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 )
+
+// propagator carries traces in the W3C headers.
+var propagator = propagation.TraceContext{}
+
+// traceHeader is as connect.Header keeps it, so that looking for it costs no
+// allocation.
+const traceHeader = "Traceparent"
 
 // carrier lets a propagator read and write a connect.Header.
 type carrier struct{ *connect.Header }
@@ -22,48 +31,98 @@ func (c carrier) Keys() []string {
 	return keys
 }
 
-func tracerOr(t trace.Tracer) trace.Tracer {
+// injectTrace writes the trace that ctx is in.
+func injectTrace(ctx context.Context, h *connect.Header) {
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		propagator.Inject(ctx, carrier{h})
+	}
+}
+
+// extractTrace returns ctx in the trace that h names.
+func extractTrace(ctx context.Context, h *connect.Header) context.Context {
+	if !h.Has(traceHeader) {
+		return ctx
+	}
+	return propagator.Extract(ctx, carrier{h})
+}
+
+// spans makes the spans of calls. Nil makes none.
+//
+// Whether a call has one is decided before anything is made for it: a trace
+// that is not sampled where it began gets no spans here, only its ids go on.
+type spans struct {
+	tracer  trace.Tracer
+	kind    trace.SpanKind
+	binding string
+	options sync.Map // of procedure: []trace.SpanStartOption
+	size    atomic.Int64
+}
+
+func newSpans(t trace.Tracer, kind trace.SpanKind, binding string) *spans {
 	if t == nil {
-		return noop.Tracer{}
+		return nil
 	}
-	return t
+	return &spans{tracer: t, kind: kind, binding: binding}
 }
 
-// traceServer makes a span of each call served, within the caller's trace.
-func (o ServerOptions) traceServer(next connect.ServerFunc) connect.ServerFunc {
-	tracer := tracerOr(o.Tracer)
-	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
-		if info, ok := connect.CallInfoForServerContext(ctx); ok {
-			ctx = propagator.Extract(ctx, carrier{info.RequestHeader()})
-		}
-		ctx, span := tracer.Start(ctx, spanName(spec), trace.WithSpanKind(trace.SpanKindServer),
-			trace.WithAttributes(spanAttributes(spec, "")...))
-		err := next(ctx, spec, stream)
-		endSpan(span, err)
-		return err
+// start returns the context of a call and its span, nil if it has none.
+func (s *spans) start(ctx context.Context, spec connect.Spec) (context.Context, trace.Span) {
+	if s == nil {
+		return ctx, nil
 	}
+	if parent := trace.SpanContextFromContext(ctx); parent.IsValid() && !parent.IsSampled() {
+		return ctx, nil
+	}
+	return s.tracer.Start(ctx, methodName(spec.Procedure), s.of(spec.Procedure)...)
 }
 
-func spanName(spec connect.Spec) string { return strings.TrimPrefix(spec.Procedure, "/") }
+// mostMethods bounds what spans keeps.
+const mostMethods = 1_000
 
-func spanAttributes(spec connect.Spec, binding string) []attribute.KeyValue {
-	service, method, _ := strings.Cut(spanName(spec), "/")
+func (s *spans) of(procedure string) []trace.SpanStartOption {
+	if known, ok := s.options.Load(procedure); ok {
+		return known.([]trace.SpanStartOption)
+	}
+	service, method, _ := strings.Cut(methodName(procedure), "/")
 	as := []attribute.KeyValue{
 		attribute.String("rpc.system", "connect_rpc"),
 		attribute.String("rpc.service", service),
 		attribute.String("rpc.method", method),
 	}
-	if binding != "" {
-		as = append(as, attribute.String("cleave.binding", binding))
+	if s.binding != "" {
+		as = append(as, attribute.String("cleave.binding", s.binding))
 	}
-	return as
+	made := []trace.SpanStartOption{trace.WithSpanKind(s.kind), trace.WithAttributes(as...)}
+	if s.size.Add(1) <= mostMethods {
+		s.options.Store(procedure, made)
+	}
+	return made
 }
 
+func methodName(procedure string) string { return strings.TrimPrefix(procedure, "/") }
+
 func endSpan(span trace.Span, err error) {
-	if err != nil {
+	if span == nil {
+		return
+	}
+	if err != nil && span.IsRecording() {
 		code := connect.CodeOf(err).String()
 		span.SetAttributes(attribute.String("rpc.connect_rpc.error_code", code))
 		span.SetStatus(codes.Error, code)
 	}
 	span.End()
+}
+
+// traceServer makes a span of each call served, within the caller's trace.
+func (o ServerOptions) traceServer(next connect.ServerFunc) connect.ServerFunc {
+	spans := newSpans(o.Tracer, trace.SpanKindServer, "")
+	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
+		if info, ok := connect.CallInfoForServerContext(ctx); ok {
+			ctx = extractTrace(ctx, info.RequestHeader())
+		}
+		ctx, span := spans.start(ctx, spec)
+		err := next(ctx, spec, stream)
+		endSpan(span, err)
+		return err
+	}
 }
