@@ -23,6 +23,8 @@
 //     bidirectional streams over HTTP/1.1, which are refused.
 //   - A panicking handler answers code internal without text, once.
 //   - A domain error declared in Errors satisfies errors.Is on both sides.
+//   - An instance that says nothing for 5 s during calls and does not show within
+//     3 s that it is there gets no more calls until it does.
 //   - A call without side effects, or declared idempotent, is retried within a
 //     budget when a server cannot be reached; any other call only if no server
 //     can have seen it. Nothing is replayed beneath that.

@@ -27,7 +27,8 @@ type RemoteOptions struct {
 	Attempts int                        // most tries of one call. Default: 3
 	Balancer *discovery.BalancerOptions // Default: its own
 	Breaker  *breaker.Breaker           // Default: one that opens when half of at least 5 calls in 10 s fail
-	HTTP     http.RoundTripper          // carries the requests. Default: pools of its own
+	Conns    ConnOptions                // to each instance
+	HTTP     http.RoundTripper          // carries the requests instead. Default: connections of its own
 	Caller   string                     // who calls, to tell the measurements of several apart. Default: ""
 	Wire     []connecthttp.Option       // such as connecthttp.WithGRPC, for what is not Connect. Default: Connect, binary
 	Logger   *slog.Logger               // Default: slog.Default()
@@ -42,7 +43,8 @@ type RemoteTransport struct {
 	breaker  *breaker.Breaker
 	budget   retry.Budget
 	balancer *discovery.Balancer
-	http     http.RoundTripper // nil: a pool for each instance
+	conns    ConnOptions
+	http     http.RoundTripper // nil: pools for each instance
 	wire     []connecthttp.Option
 	logger   *slog.Logger
 	caller   string
@@ -59,12 +61,12 @@ type RemoteTransport struct {
 // endpoint is one instance's transport and the connections to it.
 type endpoint struct {
 	connect.Transport
-	pool *http.Transport // nil: the caller's
+	pool *pool // nil: the caller's
 }
 
 func (e endpoint) close() {
 	if e.pool != nil {
-		e.pool.CloseIdleConnections()
+		e.pool.close()
 	}
 }
 
@@ -84,7 +86,7 @@ func Remote(service string, r discovery.Resolver, o *RemoteOptions) *RemoteTrans
 	t := &RemoteTransport{
 		service: service, resolver: r, attempts: opts.Attempts, logger: opts.Logger,
 		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]endpoint{},
-		http: opts.HTTP, wire: wireOptions(opts.Wire), caller: opts.Caller, meter: opts.Call.Meter,
+		conns: opts.Conns, http: opts.HTTP, wire: wireOptions(opts.Wire), caller: opts.Caller, meter: opts.Call.Meter,
 	}
 	if t.breaker = opts.Breaker; t.breaker == nil {
 		t.breaker = newBreaker(service, func(e breaker.Event) {
@@ -184,24 +186,32 @@ func (t *RemoteTransport) pick(ctx context.Context, tried ...string) (*discovery
 	return picked, nil
 }
 
-func (t *RemoteTransport) endpoint(addr string) connect.Transport {
+func (t *RemoteTransport) endpoint(addr string) endpoint {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e, ok := t.endpoints[addr]; ok {
-		return e
+	e, ok := t.endpoints[addr]
+	if !ok {
+		e = t.newEndpoint(addr)
+		t.endpoints[addr] = e
 	}
-	e := endpoint{}
-	carrier := t.http
-	if carrier == nil {
-		e.pool = newPool()
-		carrier = e.pool
-	}
-	client := &http.Client{Transport: carrier, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	wire := connecthttp.NewTransport(client, "http://"+addr, t.wire...)
-	e.Transport = chained(wire.NewClientStream, repair)
-	t.endpoints[addr] = e
 	return e
 }
+
+func (t *RemoteTransport) newEndpoint(addr string) (e endpoint) {
+	carrier := t.http
+	if carrier == nil {
+		e.pool = newPool(addr, t.conns)
+		carrier = e.pool
+	}
+	wire := connecthttp.NewTransport(doer{carrier}, t.conns.scheme()+"://"+addr, t.wire...)
+	e.Transport = chained(wire.NewClientStream, repair)
+	return e
+}
+
+// doer sends requests as they are: it follows no redirects.
+type doer struct{ http.RoundTripper }
+
+func (d doer) Do(r *http.Request) (*http.Response, error) { return d.RoundTrip(r) }
 
 // unaryCall sends one request, to another instance if the first cannot have
 // done it or it does no harm twice.

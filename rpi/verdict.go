@@ -62,13 +62,17 @@ func refused(service string, err error) error {
 	return withInfo(e, ReasonBreakerOpen, nil)
 }
 
-// unsent reports whether err proves that no server has seen the request: the
-// connection was never made.
+// unsent reports whether err proves that no server has begun to serve the
+// request: there was none, the connection was never made, nothing was written
+// to it, or the server has said so.
 func unsent(err error) bool {
 	if errors.Is(err, discovery.ErrNoInstance) {
 		return true
 	}
-	op, ok := errors.AsType[*net.OpError](err)
+	if _, ok := errors.AsType[*unsentError](err); ok {
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err) // of a caller's own carrier
 	return ok && op.Op == "dial"
 }
 
@@ -80,8 +84,9 @@ func broken(ctx context.Context, spec connect.Spec, err error) error {
 	if !ok || e.IsRemote() || ctx.Err() != nil {
 		return err
 	}
+	_, lost := errors.AsType[*lostError](err)
 	switch {
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case lost, errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		// Dialing took too long, or net/http has closed the connection for a
 		// call that had it before and ran out of time just then.
