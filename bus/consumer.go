@@ -80,10 +80,12 @@ func (c *Consumer) Run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	g, stop := c.gauges()
+	defer stop()
 	log := c.logger()
 	var wait backoff
 	for {
-		err := c.follow(ctx, log, &wait)
+		err := c.follow(ctx, log, g, &wait)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -102,7 +104,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 var errPlace = errors.New("bus: the place was moved")
 
 // follow subscribes behind the stored place and handles what comes.
-func (c *Consumer) follow(ctx context.Context, log *slog.Logger, wait *backoff) error {
+func (c *Consumer) follow(ctx context.Context, log *slog.Logger, g *gauges, wait *backoff) error {
 	at, err := c.Place(ctx)
 	if err != nil {
 		return err
@@ -131,7 +133,7 @@ func (c *Consumer) follow(ctx context.Context, log *slog.Logger, wait *backoff) 
 		if len(batch) == 0 {
 			return context.Cause(ctx)
 		}
-		if at, err = c.handleAll(ctx, log, wait, at, batch); err != nil {
+		if at, err = c.handleAll(ctx, log, g, wait, at, batch); err != nil {
 			return err
 		}
 	}
@@ -165,12 +167,15 @@ func take(ctx context.Context, messages <-chan Message, most int) []Message {
 
 // handleAll handles a batch and returns the place behind it. What comes before a
 // message that fails is committed; that message is tried again.
-func (c *Consumer) handleAll(ctx context.Context, log *slog.Logger, wait *backoff, at Place, batch []Message) (Place, error) {
+func (c *Consumer) handleAll(ctx context.Context, log *slog.Logger, g *gauges, wait *backoff, at Place, batch []Message) (Place, error) {
+	defer g.waiting(nil)
 	for size := len(batch); len(batch) > 0; {
+		g.waiting(batch)
 		reached, err := c.apply(ctx, at, batch[:size])
 		var h *handleError
 		switch {
 		case err == nil:
+			g.add(ctx, size)
 			at, batch = reached, batch[size:]
 			size = len(batch)
 			wait.reset()
@@ -189,6 +194,7 @@ func (c *Consumer) handleAll(ctx context.Context, log *slog.Logger, wait *backof
 			pace = notYet
 			log.Debug("message has to wait", "subject", m.Subject, "position", m.Place.Position, "error", h.err)
 		} else {
+			g.failed(ctx)
 			log.Warn("message failed, is tried again", "subject", m.Subject, "stream", m.Stream.String(),
 				"position", m.Place.Position, "tries", wait.tries+1, "error", h.err)
 		}
@@ -241,12 +247,19 @@ func (c *Consumer) apply(ctx context.Context, at Place, batch []Message) (reache
 }
 
 func (c *Consumer) handle(ctx context.Context, tx sqldb.Tx, m Message) (err error) {
+	meta := event.Follows(m.Record)
+	if t, ok := c.telemetry(); ok {
+		inner, end := t.within(ctx, c.Name, m, &meta)
+		if ctx = inner; end != nil {
+			defer func() { end(err) }()
+		}
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("bus: the handler panicked: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return c.Handle(event.WithMeta(ctx, event.Follows(m.Record)), tx, m)
+	return c.Handle(event.WithMeta(ctx, meta), tx, m)
 }
 
 // pace is how a wait grows from try to try.

@@ -5,18 +5,24 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 
+	"github.com/cleave-go/cleave/bus"
 	"github.com/cleave-go/cleave/event"
 	"github.com/cleave-go/cleave/eventsource"
 	"github.com/cleave-go/cleave/eventsource/sqlstore"
 	"github.com/cleave-go/cleave/internal/echoapi"
+	"github.com/cleave-go/cleave/outbox"
 	"github.com/cleave-go/cleave/service"
+	"github.com/cleave-go/cleave/sqldb"
 )
 
 // recorder records an event for each call.
@@ -33,10 +39,18 @@ func (r *recorder) Store(ctx context.Context, _ *echoapi.EchoRequest) (*echoapi.
 	return &echoapi.EchoResponse{}, err
 }
 
+// endedSpans are the spans that have ended.
+type endedSpans chan sdktrace.ReadOnlySpan
+
+func (endedSpans) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+func (e endedSpans) OnEnd(s sdktrace.ReadOnlySpan)                 { e <- s }
+func (endedSpans) Shutdown(context.Context) error                  { return nil }
+func (endedSpans) ForceFlush(context.Context) error                { return nil }
+
 func TestOneTraceGoesThroughPageCallLogAndEvent(t *testing.T) {
 	t.Parallel()
-	spans := tracetest.NewInMemoryExporter()
-	tracer := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("test")
+	ended := make(endedSpans, 16)
+	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(ended)).Tracer("test")
 	var logs bytes.Buffer
 	logger := slog.New(service.TraceHandler(slog.NewJSONHandler(&logs, nil)))
 	stores := make(chan *sqlstore.Store, 1)
@@ -48,8 +62,30 @@ func TestOneTraceGoesThroughPageCallLogAndEvent(t *testing.T) {
 		store := sqlstore.New(db)
 		stores <- store
 		echoapi.RegisterEchoServiceHandler(h.Server(), &recorder{store: store, logger: h.Logger()})
+		h.Run("relay", outbox.NewRelay("notes", db, h.Bus(), nil).Run)
 		return nil
 	}}
+	handled := make(chan event.Meta, 1)
+	reader := service.Named{Name: "reader", New: func(ctx context.Context, h *service.Host) error {
+		db, err := h.DB(ctx, nil)
+		if err != nil {
+			return err
+		}
+		view := bus.Consumer{Name: "view", DB: db, Bus: h.Bus(), Filter: bus.Filter{Source: "notes"}, Handle: func(ctx context.Context, _ sqldb.Tx, _ bus.Message) error {
+			h.Logger().InfoContext(ctx, "read")
+			handled <- event.MetaFrom(ctx)
+			return nil
+		}}
+		h.Run("view", view.Run)
+		return nil
+	}}
+	reads := sdkmetric.NewManualReader()
+	meter := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reads)).Meter("test")
+	t.Cleanup(func() { // when the processes have stopped
+		if n := handledMessages(t, reads); n != 1 {
+			t.Errorf("cleave.consumer.messages is %d, want 1", n)
+		}
+	})
 	page := service.Named{Name: "page", New: func(_ context.Context, h *service.Host) error {
 		notes := echoapi.NewEchoServiceClient(h.Client("notes"))
 		h.Handle("POST /notes", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +95,7 @@ func TestOneTraceGoesThroughPageCallLogAndEvent(t *testing.T) {
 		}))
 		return nil
 	}}
-	at := runApart(t, &service.Options{Environ: []string{"CLEAVE_DATA=" + t.TempDir()}, Tracer: tracer, Logger: logger}, notes)
+	at := runApart(t, &service.Options{Environ: []string{"CLEAVE_DATA=" + t.TempDir()}, Tracer: tracer, Meter: meter, Logger: logger}, notes, reader)
 	front := runApart(t, &service.Options{Environ: []string{"CLEAVE_ADDR_NOTES=" + at["notes"]}, Tracer: tracer, Logger: slog.New(slog.DiscardHandler)}, page)
 
 	const id = "0af7651916cd43dd8448eb211c80319c"
@@ -76,19 +112,25 @@ func TestOneTraceGoesThroughPageCallLogAndEvent(t *testing.T) {
 	if res.StatusCode != http.StatusOK {
 		t.Fatalf("status %d", res.StatusCode)
 	}
+	meta := <-handled
 	var names []string
-	for _, s := range spans.GetSpans() {
-		if s.SpanContext.TraceID().String() != id {
-			t.Errorf("span %s is in trace %s", s.Name, s.SpanContext.TraceID())
+	for range 4 {
+		s := <-ended
+		if s.SpanContext().TraceID().String() != id {
+			t.Errorf("span %s is in trace %s", s.Name(), s.SpanContext().TraceID())
 		}
-		names = append(names, s.SpanKind.String()+" "+s.Name)
+		if s.SpanKind() == trace.SpanKindConsumer && !strings.Contains(meta.TraceParent, s.SpanContext().SpanID().String()) {
+			t.Errorf("what the consumer records names the span %s, want %s", meta.TraceParent, s.SpanContext().SpanID())
+		}
+		names = append(names, s.SpanKind().String()+" "+s.Name())
 	}
+	slices.Sort(names)
 	const method = "cleave.rpi.echo.v1.EchoService/Store"
-	if got, want := strings.Join(names, ", "), "server "+method+", client "+method+", server POST /notes"; got != want {
+	if got, want := strings.Join(names, ", "), "client "+method+", consumer process note.stored, server POST /notes, server "+method; got != want {
 		t.Errorf("spans: %s, want %s", got, want)
 	}
-	if !strings.Contains(logs.String(), `"msg":"stored"`) || !strings.Contains(logs.String(), `"trace_id":"`+id) {
-		t.Errorf("the log does not carry the trace: %s", &logs)
+	if lines := strings.Count(logs.String(), `"trace_id":"`+id); lines != 2 {
+		t.Errorf("%d lines of the log carry the trace, want those of server and consumer: %s", lines, &logs)
 	}
 	store := <-stores
 	for r, err := range store.Feed(t.Context(), eventsource.FeedOptions{}) {
@@ -96,6 +138,22 @@ func TestOneTraceGoesThroughPageCallLogAndEvent(t *testing.T) {
 			t.Errorf("the event carries %+v, %v", r.Meta, err)
 		}
 	}
+}
+
+func handledMessages(t *testing.T, reader sdkmetric.Reader) int64 {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	if err := reader.Collect(context.Background(), &all); err != nil {
+		t.Error(err)
+	}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			if sum, ok := m.Data.(metricdata.Sum[int64]); ok && m.Name == "cleave.consumer.messages" {
+				return sum.DataPoints[0].Value
+			}
+		}
+	}
+	return 0
 }
 
 // runApart runs services as a process of their own until the test ends.

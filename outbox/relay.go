@@ -87,7 +87,7 @@ func (t *table) Feed(ctx context.Context, after event.Position, live bool) iter.
 	return eventtable.LiveFeed(ctx, t.db, eventsource.FeedOptions{After: after, Live: live})
 }
 
-func (t *table) key() checkpoint.Key { return checkpoint.Key{Name: "$relay", Source: t.name} }
+func (t *table) key() checkpoint.Key { return checkpoint.Relay(t.name) }
 
 func (t *table) Published(ctx context.Context) (bus.Place, error) {
 	at, err := checkpoint.Load(ctx, t.db, t.key())

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect/v2"
 
 	"github.com/cleave-go/cleave/auth"
+	"github.com/cleave-go/cleave/bus"
 	"github.com/cleave-go/cleave/bus/membus"
 	"github.com/cleave-go/cleave/bus/natsbus"
 	"github.com/cleave-go/cleave/discovery"
@@ -37,6 +38,7 @@ func (p *process) connect(ctx context.Context, chosen []Named) error {
 		}
 		p.bus, p.closers = b, append(p.closers, b.Close)
 	}
+	p.bus = bus.Observed(p.bus, bus.Telemetry{Tracer: p.tracer, Meter: p.meter})
 	if p.settings.registry != "" {
 		names := make([]string, len(chosen))
 		for i, n := range chosen {

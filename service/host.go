@@ -125,7 +125,8 @@ func (h *Host) Edge(addr string) {
 	h.edge = addr
 }
 
-// Bus returns the bus that carries events between services.
+// Bus returns the bus that carries events between services. Consumers of it
+// show what they do in traces and on /metrics.
 func (h *Host) Bus() bus.Bus { return h.process.bus }
 
 // Verifier returns what verifies callers' tokens, nil if CLEAVE_JWKS is not

@@ -19,6 +19,9 @@ type Key struct {
 	Source  string
 }
 
+// Relay is where the relay of a service stands in its own table.
+func Relay(service string) Key { return Key{Name: "$relay", Source: service} }
+
 // At is a place in a source.
 type At struct {
 	Epoch    string
