@@ -16,7 +16,7 @@ type AdaptiveOptions struct {
 	// Initial is the limit to begin with. Default: 20, within Min and Max.
 	Initial int
 
-	// Min and Max are what the limit stays between. Default: 4 and 1,000.
+	// Min and Max are what the limit stays between. Default: 10 and 1,000.
 	Min, Max int
 
 	// Queue is how many calls may wait for a slot; a negative one means none. Default: 64.
@@ -62,7 +62,7 @@ func NewAdaptive(o *AdaptiveOptions) (*Adaptive, error) {
 	if o != nil {
 		c = *o
 	}
-	setDefault(&c.Min, 4)
+	setDefault(&c.Min, 10)
 	setDefault(&c.Max, max(1000, c.Min))
 	setDefault(&c.Initial, min(max(20, c.Min), c.Max))
 	setDefault(&c.Queue, 64)

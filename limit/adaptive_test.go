@@ -148,7 +148,7 @@ func TestASlotIsGivenBackOnce(t *testing.T) {
 
 func TestCallsThatDoNotEndInTimeLowerTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newAdaptive(t, nil)
+		l := newAdaptive(t, &limit.AdaptiveOptions{Min: 4})
 		for range 200 {
 			var slots []limit.Slot
 			for range 4 { // all that fit in the end

@@ -28,7 +28,8 @@ type gradient struct {
 	probing   int   // calls at rest that are still to be measured; 0: not probing
 	probeEnd  int64 // at the latest
 	lastQuiet int64
-	patience  int64 // without a call at rest
+	patience  int64   // without a call at rest
+	measured  float64 // the limit when calls were last seen at rest
 }
 
 // kind is how long calls of one kind take at rest: the mean of the latest.
@@ -49,6 +50,7 @@ const (
 	steepest      = 0.5
 	smoothing     = 0.2
 	slowProbes    = 500 // times the time that calls take, between probes
+	fellWait      = 20  // the same, before one because the limit fell
 )
 
 // quiet is up to how many calls under way are at rest: where the limit has settled, more than the resource
@@ -70,7 +72,7 @@ func (g *gradient) served(now, start int64, k *kind, quiet bool, inUse int) {
 		k.add(took)
 	}
 	if quiet {
-		g.lastQuiet = now
+		g.lastQuiet, g.measured = now, g.limit
 		if g.probing > 0 {
 			g.probing--
 		}
@@ -107,14 +109,15 @@ func (g *gradient) advance(now int64) {
 	if g.probing > 0 {
 		if now >= g.probeEnd {
 			g.probing = 0
-			g.lastQuiet = now
+			g.lastQuiet, g.measured = now, g.limit
 		}
 		return
 	}
 	if g.patience == 0 { // by chance, so that not all instances probe at once
 		g.patience = int64(float64(max(g.every, int64(slowProbes*g.mean))) * (0.75 + rand.Float64()/2))
 	}
-	if now-g.lastQuiet > g.patience {
+	fell := g.limit <= g.measured/2 && now-g.lastQuiet > int64(fellWait*g.mean) // too far to be believed at once
+	if fell || now-g.lastQuiet > g.patience {
 		g.probing = probeSamples
 		g.probeEnd = now + max(int64(20*g.mean), int64(10*time.Millisecond))
 		g.patience = 0

@@ -127,7 +127,7 @@ func TestTheLimitFindsTheResourceAndStaysThere(t *testing.T) {
 		span        time.Duration
 		least, most int
 	}{
-		{"one slot", 1, 5 * time.Millisecond, 2 * time.Millisecond, time.Minute, 4, 5},
+		{"one slot", 1, 5 * time.Millisecond, 2 * time.Millisecond, time.Minute, 10, 10},
 		{"ten slots, two minutes of overload", 10, 20 * time.Millisecond, 1900 * time.Microsecond, 2 * time.Minute, 15, 30},
 		{"a hundred slots", 100, 20 * time.Millisecond, 100 * time.Microsecond, 20 * time.Second, 120, 220},
 		{"slow calls", 10, time.Second, 50 * time.Millisecond, 20 * time.Minute, 15, 30},

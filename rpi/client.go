@@ -22,6 +22,10 @@ type CallOptions struct {
 	Timeout time.Duration // of a unary call without a deadline. Default: 10 s; negative: none
 	Tracer  trace.Tracer  // Default: none; an incoming trace is carried on all the same
 	Meter   metric.Meter  // Default: none
+
+	// Interceptors run within each call's span and deadline, the first
+	// outermost, before it is bound. Default: none
+	Interceptors []connect.ClientInterceptor
 }
 
 const defaultTimeout = 10 * time.Second
@@ -40,6 +44,7 @@ func (o CallOptions) interceptor(binding string) connect.ClientInterceptor {
 	spans := newSpans(o.Tracer, trace.SpanKindClient, binding)
 	watch := newStopwatch(o.Meter, "rpc.client.duration", "How long calls took, tries and waits included.")
 	return func(next connect.ClientFunc) connect.ClientFunc {
+		next = chained(next, o.Interceptors...).open
 		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
 			c := &clientCall{errors: o.Errors, watch: watch, begin: watch.begin(), spec: spec, consistency: consistencyOf(ctx)}
 			c.info, _ = connect.CallInfoForClientContext(ctx)
@@ -123,6 +128,7 @@ func stamp(ctx context.Context, h *connect.Header, c *Consistency) {
 	if m := event.MetaFrom(ctx); m.Correlation != "" && !h.Has(CorrelationHeader) {
 		h.Set(CorrelationHeader, m.Correlation)
 	}
+	stampCriticality(ctx, h)
 	c.ask(h)
 }
 

@@ -29,6 +29,8 @@
 //     budget when a server cannot be reached; any other call only if no server
 //     can have seen it. Nothing is replayed beneath that.
 //   - A breaker per service fails fast while it is down.
+//   - A server with Shed refuses what it has no room for before it reads it, the
+//     least critical first; a client with Throttle no longer sends most of that.
 //   - Deadline, bearer token, trace and consistency token travel with the call.
 //
 // # What the caller owes
@@ -46,5 +48,6 @@
 // # Testing
 //
 // A test of a caller binds Local to a server with a fake implementation: what
-// passes there passes over the wire.
+// passes there passes over the wire. Faults makes calls slow, fail or stay
+// without an answer, on either side.
 package rpi

@@ -24,6 +24,10 @@ type ServerOptions struct {
 	Tracer      trace.Tracer   // Default: none
 	Meter       metric.Meter   // Default: none
 	MaxDeadline time.Duration  // longest a unary call may take, whatever its caller allows. Default: 30 s
+
+	// Interceptors run before a call's token and body are read, the first
+	// outermost, such as Shed. Default: none
+	Interceptors []connect.ServerInterceptor
 }
 
 // NewServer returns a server whose every method runs behind the chain that the
@@ -40,7 +44,9 @@ func NewServer(o *ServerOptions) *connect.Server {
 	if opts.MaxDeadline <= 0 {
 		opts.MaxDeadline = 30 * time.Second
 	}
-	return connect.NewServer(opts.traceServer, opts.observe, opts.recover, opts.attempt, opts.identify, opts.metaServer, opts.consistencyServer, opts.clamp, opts.mapErrors)
+	chain := []connect.ServerInterceptor{opts.traceServer, opts.observe, opts.recover, opts.attempt, opts.criticality}
+	chain = append(chain, opts.Interceptors...)
+	return connect.NewServer(append(chain, opts.identify, opts.metaServer, opts.consistencyServer, opts.clamp, opts.mapErrors)...)
 }
 
 // Handler serves s over HTTP: Connect, gRPC and gRPC-Web, binary and JSON.

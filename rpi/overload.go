@@ -1,0 +1,146 @@
+package rpi
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/cleave-go/cleave/limit"
+)
+
+// CriticalityHeader carries how much it matters that a call is served:
+// critical, default or sheddable.
+const CriticalityHeader = "Cleave-Criticality"
+
+type criticalityKey struct{}
+
+// WithCriticality returns a context whose calls are of priority p, as are the
+// calls that are made to serve them. A server at the edge must not believe what
+// strangers say of themselves: remove CriticalityHeader there.
+func WithCriticality(ctx context.Context, p limit.Priority) context.Context {
+	return context.WithValue(ctx, criticalityKey{}, p)
+}
+
+// CriticalityOf returns the priority of the calls made with ctx, which is that
+// of the call it serves unless WithCriticality has changed it.
+func CriticalityOf(ctx context.Context) limit.Priority {
+	p, _ := ctx.Value(criticalityKey{}).(limit.Priority)
+	return p
+}
+
+func stampCriticality(ctx context.Context, h *connect.Header) {
+	if p := CriticalityOf(ctx); p != limit.Default && !h.Has(CriticalityHeader) {
+		h.Set(CriticalityHeader, p.String())
+	}
+}
+
+// criticality has the calls that a handler makes be of its own priority.
+func (o ServerOptions) criticality(next connect.ServerFunc) connect.ServerFunc {
+	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
+		if info, ok := connect.CallInfoForServerContext(ctx); ok {
+			if p, ok := limit.ParsePriority(info.RequestHeader().Get(CriticalityHeader)); ok && p != limit.Default {
+				ctx = WithCriticality(ctx, p)
+			}
+		}
+		return next(ctx, spec, stream)
+	}
+}
+
+const (
+	// ReasonOverloaded is the reason of a call that a server refused for want
+	// of capacity. It has done nothing of it.
+	ReasonOverloaded = "OVERLOADED"
+
+	// ReasonThrottled is the reason of a call that was not sent because the
+	// server refuses most of those it gets.
+	ReasonThrottled = "THROTTLED"
+)
+
+// ShedOptions tune Shed. Nil means the defaults.
+type ShedOptions struct {
+	Exempt     func(connect.Spec) bool // what is never refused, besides health checks and reflection. Default: nothing
+	RetryAfter time.Duration           // how long refused callers shall stay away, a quarter more or less by chance. Default: 1 s
+}
+
+// Shed returns an interceptor that refuses the calls that l has no room for,
+// with resource_exhausted and a RetryInfo, before their body is read. It counts
+// unary calls; a stream is refused like one but holds no slot, for how long it
+// lasts says nothing of the load. Procedures that wait by design are best exempt.
+func Shed(l *limit.Adaptive, o *ShedOptions) connect.ServerInterceptor {
+	var opts ShedOptions
+	if o != nil {
+		opts = *o
+	}
+	if opts.RetryAfter <= 0 {
+		opts.RetryAfter = time.Second
+	}
+	return func(next connect.ServerFunc) connect.ServerFunc {
+		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
+			if housekeeping(spec) || opts.Exempt != nil && opts.Exempt(spec) {
+				return next(ctx, spec, stream)
+			}
+			slot, err := l.Acquire(ctx, spec.Procedure, CriticalityOf(ctx))
+			if errors.Is(err, limit.ErrShed) {
+				return overloaded(opts.RetryAfter)
+			}
+			if err != nil {
+				return contextError(err)
+			}
+			defer slot.Done(limit.Ignored) // after a panic
+			if spec.StreamType != connect.StreamTypeUnary {
+				slot.Done(limit.Ignored)
+				return next(ctx, spec, stream)
+			}
+			err = next(ctx, spec, stream)
+			switch {
+			case err == nil:
+				slot.Done(limit.Served)
+			case errors.Is(ctx.Err(), context.DeadlineExceeded), connect.CodeOf(err) == connect.CodeDeadlineExceeded:
+				slot.Done(limit.Overran)
+			}
+			return err
+		}
+	}
+}
+
+// housekeeping is what has to work when nothing else does.
+func housekeeping(spec connect.Spec) bool {
+	return strings.HasPrefix(spec.Procedure, "/grpc.health.") || strings.HasPrefix(spec.Procedure, "/grpc.reflection.")
+}
+
+func overloaded(retryAfter time.Duration) error {
+	wait := time.Duration(float64(retryAfter) * (0.75 + rand.Float64()/2))
+	e := connect.NewError(connect.CodeResourceExhausted, "the server is at its limit").WithCause(limit.ErrShed)
+	return withInfo(withDetail(e, &errdetails.RetryInfo{RetryDelay: durationpb.New(wait)}), ReasonOverloaded, nil)
+}
+
+// Throttle returns an interceptor for CallOptions that no longer sends most of
+// what the other side would refuse with resource_exhausted. What is not sent is
+// resource_exhausted, too.
+func Throttle(t *limit.Throttle) connect.ClientInterceptor {
+	return func(next connect.ClientFunc) connect.ClientFunc {
+		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+			p := CriticalityOf(ctx)
+			if !t.Allow(p) {
+				return nil, withInfo(connect.NewError(connect.CodeResourceExhausted, "the server refuses most calls, this one was not sent"), ReasonThrottled, nil)
+			}
+			end := func(err error) {
+				if connect.CodeOf(err) != connect.CodeResourceExhausted {
+					t.Accepted(p)
+				}
+			}
+			stream, err := next(ctx, spec)
+			if err != nil {
+				end(err)
+				return nil, err
+			}
+			return &watched{ClientStream: stream, unary: spec.StreamType == connect.StreamTypeUnary, onEnd: end}, nil
+		}
+	}
+}
