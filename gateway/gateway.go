@@ -98,7 +98,7 @@ func (g *gateway) mount(s *graphql.Schema) error {
 		}
 	}
 	g.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		graphql.WriteProblem(w, 0, graphql.Errorf(graphql.NotFound, "the graph is at %s", graphPath))
+		g.refuse(w, r, callOf(r.Context()), http.StatusNotFound, graphql.Errorf(graphql.NotFound, "the graph is at %s", graphPath))
 	})
 	return nil
 }

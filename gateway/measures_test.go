@@ -47,6 +47,8 @@ func TestRequestsAreMeasuredByOperation(t *testing.T) {
 	me := f.token(t, "c1", time.Hour)
 	f.send(t, `query Mine {a: consumer(id:"1"){id} b: consumer(id:"2"){id}}`, "Authorization", me)
 	f.send(t, `{nope}`)
+	f.send(t, `{nope}`, "Accept", "text/html")
+	f.send(t, "/nowhere")
 	for i := range 300 {
 		f.send(t, fmt.Sprintf(`query Q%d {consumer(id:"1"){id}}`, i), "Authorization", f.token(t, fmt.Sprint("c", i%10), time.Hour))
 	}
@@ -55,6 +57,8 @@ func TestRequestsAreMeasuredByOperation(t *testing.T) {
 	for label, want := range map[string]int64{
 		"cleave.gateway.requests code= status=200":                 301,
 		"cleave.gateway.requests code=BAD_USER_INPUT status=200":   1,
+		"cleave.gateway.requests code=BAD_USER_INPUT status=406":   1,
+		"cleave.gateway.requests code=NOT_FOUND status=404":        1,
 		"cleave.gateway.upstream.calls kind=query operation=Mine":  2,
 		"cleave.gateway.upstream.calls kind=query operation=Q1":    1,
 		"cleave.gateway.upstream.calls kind=query operation=other": 101,

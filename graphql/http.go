@@ -49,10 +49,17 @@ const (
 // GET for queries.
 func (s *Schema) Handler(o *HandlerOptions) http.Handler {
 	options := o.withDefaults()
+	answer := func(ctx context.Context, w http.ResponseWriter, status int, media string, resp *Response) {
+		if options.Done != nil {
+			options.Done(ctx, w.Header(), resp)
+		}
+		write(w, status, media, resp)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		media, ok := accepted(r.Header.Values("Accept"))
 		if !ok {
-			WriteError(w, http.StatusNotAcceptable, badInput("Accept", "only %s and %s are served", typeGraphQL, typeJSON))
+			e := badInput("Accept", "only %s and %s are served", typeGraphQL, typeJSON)
+			answer(r.Context(), w, http.StatusNotAcceptable, typeJSON, &Response{Errors: []*Error{e}})
 			return
 		}
 		req, status, e := readRequest(w, r, options.MaxBody)
@@ -60,20 +67,17 @@ func (s *Schema) Handler(o *HandlerOptions) http.Handler {
 			if status == http.StatusMethodNotAllowed {
 				w.Header().Set("Allow", "GET, POST")
 			}
-			WriteError(w, status, e)
+			answer(r.Context(), w, status, typeJSON, &Response{Errors: []*Error{e}})
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), options.Timeout)
 		defer cancel()
 		resp := s.execute(ctx, req, r.Method == http.MethodGet)
-		if options.Done != nil {
-			options.Done(ctx, w.Header(), resp)
-		}
 		status = statusOf(resp, media)
 		if status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", "POST")
 		}
-		write(w, status, media, resp)
+		answer(ctx, w, status, media, resp)
 	})
 }
 

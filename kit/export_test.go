@@ -10,6 +10,9 @@ import (
 // Run is what Main does but for the signals and the exit.
 var Run = run
 
+// NewLogger is the logger of a service.
+var NewLogger = newLogger
+
 // Tracing is the tracer of a service with the environment given.
 func Tracing(ctx context.Context, environ []string) (trace.Tracer, func(context.Context) error, error) {
 	t, err := newTelemetry(ctx, environ, nil)

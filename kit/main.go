@@ -108,7 +108,15 @@ func newLogger(out io.Writer, environ []string) (*slog.Logger, error) {
 			return nil, fmt.Errorf("CLEAVE_LOG=%q: use debug, info, warn or error", text)
 		}
 	}
-	return slog.New(service.TraceHandler(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level}))), nil
+	return slog.New(service.TraceHandler(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level, ReplaceAttr: readable}))), nil
+}
+
+// readable writes durations as 1.5ms; JSON would have nanoseconds.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 func lookup(environ []string, name string) string {

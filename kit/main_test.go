@@ -177,3 +177,16 @@ func TestWrongUseIsSaidAndExitsWithTwo(t *testing.T) {
 		})
 	}
 }
+
+func TestDurationsInLogsAreReadable(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log, err := kit.NewLogger(&out, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Info("done", "took", 1500*time.Microsecond)
+	if !strings.Contains(out.String(), `"took":"1.5ms"`) {
+		t.Errorf("logged %s", &out)
+	}
+}
