@@ -61,7 +61,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer, 
 		}
 		return exitOK
 	}
-	logger, err := newLogger(stderr, environ)
+	level := &slog.LevelVar{}
+	logger, err := newLogger(stderr, level, environ)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", flags.Name(), err)
 		return exitUsage
@@ -73,7 +74,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer, 
 		return exitUsage
 	}
 	err = service.Run(ctx, services, &service.Options{
-		Environ: environ, Logger: logger, Tracer: t.tracer(), Meter: t.meter(), Metrics: t.metrics,
+		Environ: environ, Logger: logger, Tracer: t.tracer(), Meter: t.meter(), Metrics: t.metrics, LogLevel: level,
 	})
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
@@ -101,8 +102,7 @@ func usage(flags *flag.FlagSet, services []Service) {
 	}
 }
 
-func newLogger(out io.Writer, environ []string) (*slog.Logger, error) {
-	level := slog.LevelInfo
+func newLogger(out io.Writer, level *slog.LevelVar, environ []string) (*slog.Logger, error) {
 	if text := lookup(environ, "CLEAVE_LOG"); text != "" {
 		if err := level.UnmarshalText([]byte(text)); err != nil {
 			return nil, fmt.Errorf("CLEAVE_LOG=%q: use debug, info, warn or error", text)

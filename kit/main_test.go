@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -181,7 +182,7 @@ func TestWrongUseIsSaidAndExitsWithTwo(t *testing.T) {
 func TestDurationsInLogsAreReadable(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	log, err := kit.NewLogger(&out, nil)
+	log, err := kit.NewLogger(&out, &slog.LevelVar{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -143,4 +145,28 @@ func Throttle(t *limit.Throttle) connect.ClientInterceptor {
 			return &watched{ClientStream: stream, unary: spec.StreamType == connect.StreamTypeUnary, onEnd: end}, nil
 		}
 	}
+}
+
+// ObserveLimit shows on m what l does for a service, until stop is called.
+func ObserveLimit(m metric.Meter, service string, l *limit.Adaptive) (stop func()) {
+	most, err1 := m.Int64ObservableGauge("rpc.server.limit", metric.WithDescription("Calls that are let in at a time."))
+	inUse, err2 := m.Int64ObservableGauge("rpc.server.limit.used", metric.WithDescription("Calls under way of those."))
+	shed, err3 := m.Int64ObservableCounter("rpc.server.shed", metric.WithDescription("Calls refused for want of room, by criticality."))
+	if err1 != nil || err2 != nil || err3 != nil {
+		return func() {}
+	}
+	of := attribute.String("rpc.service", service)
+	shown, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		s := l.Stats()
+		o.ObserveInt64(most, int64(s.Limit), metric.WithAttributes(of))
+		o.ObserveInt64(inUse, int64(s.InUse), metric.WithAttributes(of))
+		for p, n := range s.Shed {
+			o.ObserveInt64(shed, int64(n), metric.WithAttributes(of, attribute.String("criticality", limit.Priority(p).String())))
+		}
+		return nil
+	}, most, inUse, shed)
+	if err != nil {
+		return func() {}
+	}
+	return func() { _ = shown.Unregister() }
 }

@@ -57,6 +57,13 @@ func (p *process) adminMux() *http.ServeMux {
 	if p.options.Metrics != nil {
 		mux.Handle("GET /metrics", p.options.Metrics)
 	}
+	if p.options.LogLevel != nil {
+		mux.HandleFunc("GET /loglevel", p.showLevel)
+		mux.HandleFunc("PUT /loglevel", p.setLevel)
+	}
+	mux.HandleFunc("GET /debug/flight", p.showFlight)
+	mux.HandleFunc("POST /debug/flight", p.recordFlight)
+	mux.HandleFunc("DELETE /debug/flight", p.endFlight)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -25,9 +25,10 @@
 //     registered, and its supervisor told.
 //   - It stops in two phases: it leaves the registry and waits until its
 //     callers know, stops accepting connections, finishes the calls it has
-//     and closes each connection with its next answer; then workers end, and
-//     databases close last. Callers that let go of connections idle for a
-//     second, as rpi does, lose nothing.
+//     and answers each connection once more, with the word that it closes; it
+//     goes when all are closed, or after 10 s. Then workers end, and databases
+//     close last. Callers that pause for less than 5 s between requests lose
+//     nothing; over HTTP/2, which has GOAWAY, no others do either.
 //   - Listeners on the loopback refuse other Host names and foreign Origins.
 //
 // # What the caller owes
@@ -39,7 +40,10 @@
 // # Debugging
 //
 // The admin listener, on the loopback unless told otherwise, serves /livez,
-// /readyz, /startupz, /metrics, /config (without secrets) and /debug/pprof.
+// /readyz, /startupz, /metrics, /config (without secrets), /debug/pprof and, if
+// Options.LogLevel is set, /loglevel: GET it or PUT another. POST /debug/flight
+// has the last seconds of execution kept, GET reads them for go tool trace,
+// DELETE ends that; CLEAVE_FLIGHT keeps them from the beginning.
 // Logs carry the trace they belong to.
 //
 // # Testing

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Variable is one name of the environment that a process reads.
@@ -38,6 +39,8 @@ func Environment() []Variable {
 		{"CLEAVE_ISSUER", "issuer that callers' tokens must name"},
 		{"CLEAVE_AUDIENCE", "audience that callers' tokens must name"},
 		{"CLEAVE_LOG", "lowest level logged: debug, info, warn or error (default: info)"},
+		{"CLEAVE_MAX_CALLS", "most calls that each service works on at a time; fewer when they get slow, the least critical are refused first (default: not limited)"},
+		{"CLEAVE_FLIGHT", "how far back the flight recorder goes, such as 10s (default: it is off until asked for)"},
 		{"NOTIFY_SOCKET", "where to report readiness, as systemd has it"},
 		{"OTEL_*", "telemetry, as everywhere else"},
 	}
@@ -58,6 +61,8 @@ type settings struct {
 	data        string
 	databaseURL string
 	natsURL     string
+	flight      time.Duration
+	maxCalls    int // 0: not limited
 }
 
 // envName returns the variable of one service.
@@ -101,6 +106,20 @@ func readSettings(getenv func(string) string, environ []string, all []Named) (se
 		if service, ok := strings.CutPrefix(name, "CLEAVE_ADDR_"); ok && value != "" {
 			s.addrs[service] = strings.Split(value, ",")
 		}
+	}
+	if text := getenv("CLEAVE_MAX_CALLS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 1_000_000 {
+			errs = append(errs, fmt.Errorf("CLEAVE_MAX_CALLS=%q: not a number between 1 and 1000000", text))
+		}
+		s.maxCalls = n
+	}
+	if text := getenv("CLEAVE_FLIGHT"); text != "" {
+		d, err := flightAge(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("CLEAVE_FLIGHT: %w", err))
+		}
+		s.flight = d
 	}
 	errs = append(errs, s.checkAddrs()...)
 	for name, value := range map[string]string{"CLEAVE_REGISTRY": s.registry, "NATS_URL": s.natsURL} {

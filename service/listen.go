@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -27,9 +26,7 @@ type listener struct {
 
 	closing atomic.Bool
 	mu      sync.Mutex
-	open    int           // connections
-	closed  bool          // the socket
-	empty   chan struct{} // closed when open is 0 behind a closed socket
+	open    map[net.Conn]*connection // guarded by mu
 }
 
 // listen opens the sockets and puts the services behind them.
@@ -78,7 +75,7 @@ func (p *process) addListener(name string, socket net.Listener, addr string, hos
 		own = newAcceptor(opened, min(settle, p.options.Linger))
 		socket = own
 	}
-	l := &listener{name: name, socket: socket, own: own, hosts: hosts, served: make(chan struct{}), empty: make(chan struct{})}
+	l := &listener{name: name, socket: socket, own: own, hosts: hosts, served: make(chan struct{}), open: map[net.Conn]*connection{}}
 	mux, err := p.mux(hosts)
 	if err != nil {
 		socket.Close()
@@ -89,7 +86,7 @@ func (p *process) addListener(name string, socket net.Listener, addr string, hos
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	l.server = &http.Server{
-		Handler: l.closeAnswered(guard(socket.Addr(), mux)), ConnState: l.count, Protocols: protocols,
+		Handler: l.closeAnswered(guard(socket.Addr(), mux)), ConnState: l.follow, ConnContext: l.contextOf, Protocols: protocols,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: p.errorLog(),
 	}
@@ -133,69 +130,6 @@ func (l *listener) serve() error {
 		return nil
 	}
 	return err
-}
-
-func (l *listener) count(_ net.Conn, s http.ConnState) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch s {
-	case http.StateNew:
-		l.open++
-	case http.StateClosed, http.StateHijacked:
-		l.open--
-		l.checkEmpty()
-	}
-}
-
-func (l *listener) checkEmpty() {
-	if l.open == 0 && l.closed {
-		select {
-		case <-l.empty:
-		default:
-			close(l.empty)
-		}
-	}
-}
-
-// closeAnswered ends each connection with its next answer while draining: the
-// client then knows, as it does not if an idle one is closed under it.
-func (l *listener) closeAnswered(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if l.closing.Load() {
-			w.Header().Set("Connection", "close")
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// drain stops accepting, lets every connection end by itself for linger, then
-// closes the idle ones and waits for the calls under way for grace.
-func (l *listener) drain(linger, grace time.Duration) error {
-	l.closing.Store(true)
-	if l.own != nil {
-		l.own.finish()
-		within(linger, func() { <-l.served })
-	} else { // whoever shares the socket has its queue
-		time.Sleep(min(settle, linger))
-	}
-	l.socket.Close()
-	l.mu.Lock()
-	l.closed = true
-	l.checkEmpty()
-	l.mu.Unlock()
-	timer := time.NewTimer(linger)
-	defer timer.Stop()
-	select {
-	case <-l.empty:
-	case <-timer.C:
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	if err := l.server.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) { // another error is of the socket, closed above
-		l.server.Close()
-		return fmt.Errorf("%s listener: calls under way did not end within %v", l.name, grace)
-	}
-	return nil
 }
 
 // guard refuses, on a loopback listener, what a browser was tricked into

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	rtrace "runtime/trace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,8 +38,10 @@ type Options struct {
 	Resolver discovery.Resolver // Default: as CLEAVE_REGISTRY says
 
 	Started func(Addresses) // called once the process is ready
-	Linger  time.Duration   // longest wait for idle connections to be let go. Default: 1.5 s
+	Linger  time.Duration   // longest wait for connections to be let go. Default: 10 s, 1.5 s if there is no registry
 	Grace   time.Duration   // longest wait for calls, and then for workers, to end. Default: 10 s
+
+	LogLevel *slog.LevelVar // the level of Logger, which /loglevel shows and sets. Default: none
 }
 
 // Addresses are where a process listens.
@@ -73,6 +76,9 @@ type process struct {
 	running  sync.WaitGroup
 	failed   chan error // the first counts
 	waiting  atomic.Pointer[string]
+
+	flightMu sync.Mutex
+	flight   *rtrace.FlightRecorder // nil: nothing is recorded; guarded by flightMu
 }
 
 // The states of a process, in their order.
@@ -110,9 +116,6 @@ func newProcess(services []Named, o *Options) (*process, error) {
 	if p.options.Environ == nil {
 		p.options.Environ = os.Environ()
 	}
-	if p.options.Linger <= 0 {
-		p.options.Linger = 1500 * time.Millisecond
-	}
 	if p.options.Grace <= 0 {
 		p.options.Grace = 10 * time.Second
 	}
@@ -129,6 +132,12 @@ func newProcess(services []Named, o *Options) (*process, error) {
 	var err error
 	if p.settings, err = readSettings(lookup(p.options.Environ), p.options.Environ, services); err != nil {
 		return nil, err
+	}
+	if p.options.Linger <= 0 {
+		p.options.Linger = 1500 * time.Millisecond
+		if p.settings.registry != "" { // its callers go elsewhere
+			p.options.Linger = 10 * time.Second
+		}
 	}
 	if p.settings.instance == "" {
 		p.settings.instance = strings.ToLower(rand.Text()[:10])
@@ -152,11 +161,19 @@ func lookup(environ []string) func(string) string {
 
 // compose connects what the services share, then has each register.
 func (p *process) compose(ctx context.Context, chosen []Named) error {
+	if p.settings.flight > 0 {
+		if err := p.startFlight(p.settings.flight); err != nil {
+			return err
+		}
+	}
 	if err := p.connect(ctx, chosen); err != nil {
 		return err
 	}
 	for _, n := range chosen {
-		h := p.newHost(n.Name)
+		h, err := p.newHost(n.Name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", n.Name, err)
+		}
 		p.hosts = append(p.hosts, h)
 		if err := p.construct(ctx, h, n.New); err != nil {
 			return fmt.Errorf("%s: %w", n.Name, err)
@@ -337,6 +354,7 @@ func (p *process) drain() []error {
 // close closes what compose opened, the last first.
 func (p *process) close() error {
 	p.stopWork()
+	p.stopFlight()
 	var errs []error
 	for i := len(p.closers) - 1; i >= 0; i-- {
 		errs = append(errs, p.closers[i]())

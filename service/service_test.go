@@ -49,16 +49,20 @@ func (r *running) wait(t *testing.T) error {
 
 func start(t *testing.T, environ []string, services ...service.Named) *running {
 	t.Helper()
+	return startWith(t, service.Options{Environ: environ, Linger: 50 * time.Millisecond}, services...)
+}
+
+func startWith(t *testing.T, o service.Options, services ...service.Named) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	r := &running{cancel: cancel, ended: make(chan error, 1)}
 	started := make(chan service.Addresses, 1)
-	go func() {
-		r.ended <- service.Run(ctx, services, &service.Options{
-			Environ: environ, Logger: quiet, Linger: 50 * time.Millisecond,
-			Started: func(a service.Addresses) { started <- a },
-		})
-	}()
+	o.Started = func(a service.Addresses) { started <- a }
+	if o.Logger == nil {
+		o.Logger = quiet
+	}
+	go func() { r.ended <- service.Run(ctx, services, &o) }()
 	select {
 	case r.Addresses = <-started:
 	case err := <-r.ended:
@@ -142,6 +146,7 @@ func TestMistakesAreSaidWithTheServicesName(t *testing.T) {
 		"a name is built in twice":   {services: []service.Named{{Name: "a", New: empty}, {Name: "a", New: empty}}, want: "a is built in twice"},
 		"an address is taken":        {environ: []string{"CLEAVE_LISTEN=" + taken(t)}, services: []service.Named{{Name: "a", New: empty}}, want: "address already in use"},
 		"the keys need an issuer":    {environ: []string{"CLEAVE_JWKS=http://127.0.0.1:1/"}, services: []service.Named{{Name: "a", New: empty}}, want: "CLEAVE_ISSUER"},
+		"a limit is no number":       {environ: []string{"CLEAVE_MAX_CALLS=many"}, services: []service.Named{{Name: "a", New: empty}}, want: "CLEAVE_MAX_CALLS"},
 		"inherited sockets are none": {environ: []string{"LISTEN_FDS=63"}, services: []service.Named{{Name: "a", New: empty}}, want: "LISTEN_FDS"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -327,5 +332,46 @@ func TestStoppingFinishesCallsBeforeWorkersBeforeTheEnd(t *testing.T) {
 	}
 	if fmt.Sprint(order) != "[call worker]" {
 		t.Errorf("order: %v", order)
+	}
+}
+
+// waits is an echo service that answers when it is released.
+type waits struct {
+	echoapi.UnimplementedEchoServiceHandler
+	entered, release chan struct{}
+}
+
+func (w waits) Echo(context.Context, *echoapi.EchoRequest) (*echoapi.EchoResponse, error) {
+	w.entered <- struct{}{}
+	<-w.release
+	return &echoapi.EchoResponse{}, nil
+}
+
+func TestAServiceTakesNoMoreCallsThanItIsTold(t *testing.T) {
+	t.Parallel()
+	handler := waits{entered: make(chan struct{}), release: make(chan struct{})}
+	r := start(t, []string{"CLEAVE_MAX_CALLS=1"}, service.Named{Name: "a", New: func(_ context.Context, h *service.Host) error {
+		echoapi.RegisterEchoServiceHandler(h.Server(), handler)
+		return nil
+	}})
+	defer r.stop(t)
+	call := func() int {
+		res, err := http.Post("http://"+r.Services["a"]+"/cleave.rpi.echo.v1.EchoService/Echo", "application/json", strings.NewReader("{}"))
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		defer res.Body.Close()
+		return res.StatusCode
+	}
+	first := make(chan int, 1)
+	go func() { first <- call() }()
+	<-handler.entered
+	if status := call(); status != http.StatusTooManyRequests {
+		t.Errorf("a second call beside the only one: status %d", status)
+	}
+	close(handler.release)
+	if status := <-first; status != 200 {
+		t.Errorf("the call that was let in: status %d", status)
 	}
 }
