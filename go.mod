@@ -20,5 +20,6 @@ require (
 	github.com/nats-io/nkeys v0.4.11 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
 	golang.org/x/crypto v0.37.0 // indirect
+	golang.org/x/net v0.50.0
 	golang.org/x/sys v0.32.0 // indirect
 )

@@ -19,11 +19,17 @@ require (
 )
 
 require (
+	connectrpc.com/connect/v2 v2.0.2
 	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/mercari/go-circuitbreaker v0.0.2
 	github.com/zeromicro/go-zero v1.10.3
-	go.opentelemetry.io/otel v1.40.0 // indirect
+	go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc v0.70.0
+	go.opentelemetry.io/otel v1.47.0 // indirect
+	go.opentelemetry.io/otel/sdk v1.47.0
+	go.opentelemetry.io/otel/sdk/metric v1.47.0
 	go.opentelemetry.io/otel/trace v1.40.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
+	google.golang.org/grpc v1.84.0
+	google.golang.org/protobuf v1.36.12
 )

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/cleave-go/cleave/internal/echoapi"
+	"github.com/cleave-go/cleave/rpi"
+	"github.com/cleave-go/cleave/rpi/grpcwire"
+)
+
+// contender is one way to carry a call.
+type contender struct {
+	name  string
+	serve func(net.Listener) error
+	dial  func(addr string) (caller, error)
+}
+
+const baseline = "grpc-go"
+
+var contenders = []contender{
+	{baseline, grpcServe(), grpcDial()},
+	{"grpc-go, OpenTelemetry 1 %", grpcServe(otelServer), grpcDial(otelClient)},
+	{"grpcwire", leanServe(bareServer), leanDial(bareWire)},
+	{"grpcwire, whole chain, traces 1 %", leanServe(chainServer), leanDial(chainWire)},
+	{"grpc-go client, grpcwire server", leanServe(bareServer), grpcDial()},
+	{"grpcwire client, grpc-go server", grpcServe(), leanDial(bareWire)},
+	{"connect, h2c", connectServe, connectDial()},
+	{"connect, gRPC over h2c", connectServe, connectDial(connecthttp.WithGRPC())},
+	{"raw frames", framesServe, framesDial},
+}
+
+type echoServer struct{ echoapi.EchoServiceHandler }
+
+func (echoServer) Echo(_ context.Context, r *echoapi.EchoRequest) (*echoapi.EchoResponse, error) {
+	return &echoapi.EchoResponse{Text: r.GetText(), Number: r.GetNumber(), Data: r.GetData(), List: r.GetList()}, nil
+}
+
+func tracer() *sdktrace.TracerProvider {
+	return sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(.01))))
+}
+
+func bareServer() *connect.Server {
+	s := connect.NewServer()
+	echoapi.RegisterEchoServiceHandler(s, echoServer{})
+	return s
+}
+
+func chainServer() *connect.Server {
+	s := rpi.NewServer(&rpi.ServerOptions{Tracer: tracer().Tracer("wire")})
+	echoapi.RegisterEchoServiceHandler(s, echoServer{})
+	return s
+}
+
+func bareWire(t connect.Transport) connect.Transport { return t }
+
+func chainWire(t connect.Transport) connect.Transport {
+	return rpi.Wire(t, rpi.CallOptions{Tracer: tracer().Tracer("wire")})
+}
+
+func leanServe(server func() *connect.Server) func(net.Listener) error {
+	return func(ln net.Listener) error { return grpcwire.NewServer(server(), nil).Serve(context.Background(), ln) }
+}
+
+func leanDial(wrap func(connect.Transport) connect.Transport) func(string) (caller, error) {
+	return func(addr string) (caller, error) {
+		return echoapi.NewEchoServiceClient(connect.NewClient(wrap(grpcwire.NewTransport(addr, nil)))).Echo, nil
+	}
+}
+
+func connectServe(ln net.Listener) error {
+	mux := http.NewServeMux()
+	connecthttp.Mount(mux, bareServer(), connecthttp.WithCompressMinBytes(1<<10))
+	s := &http.Server{Handler: mux, Protocols: h2c(), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 1000}, ReadHeaderTimeout: time.Minute}
+	return s.Serve(ln)
+}
+
+func h2c() *http.Protocols {
+	p := &http.Protocols{}
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
+func connectDial(options ...connecthttp.Option) func(string) (caller, error) {
+	return func(addr string) (caller, error) {
+		client := &http.Client{Transport: &http.Transport{Protocols: h2c()}}
+		t := connecthttp.NewTransport(client, "http://"+addr, append(options, connecthttp.WithCompressMinBytes(1<<10))...)
+		return echoapi.NewEchoServiceClient(connect.NewClient(t)).Echo, nil
+	}
+}
