@@ -39,6 +39,7 @@ var bindings = []struct {
 	{"connect gzip", overHTTP(false, connecthttp.WithSendGzip())},
 	{"gRPC h2c", overHTTP(true, connecthttp.WithGRPC())},
 	{"gRPC-Web", overHTTP(false, connecthttp.WithGRPCWeb())},
+	{"gRPC over grpcwire", overGRPCWire},
 }
 
 func overHTTP(h2c bool, options ...connecthttp.Option) func(*testing.T, *connect.Server, rpi.CallOptions) connect.Transport {

@@ -123,14 +123,14 @@ func (s *stream) next(limit int) (msg []byte, err error) {
 			return have[prefixLen:whole:whole], nil
 		}
 	}
-	if s.err != nil {
-		return nil, s.err
-	}
 	if s.ended {
 		if len(have) > 0 {
 			return nil, connect.Errorf(connect.CodeInternal, "protocol error: incomplete message").WithCause(io.ErrUnexpectedEOF)
 		}
 		return nil, io.EOF
+	}
+	if s.err != nil {
+		return nil, s.err
 	}
 	if s.ready == nil {
 		s.ready = make(chan struct{}, 1)
