@@ -3,6 +3,7 @@ package grpcwire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -123,7 +124,7 @@ func (t *Transport) conn(ctx context.Context) (*clientConn, error) {
 				if ended := ctx.Err(); ended != nil {
 					return nil, contextError(ended)
 				}
-				return nil, connect.NewError(connect.CodeUnavailable, err.Error()).WithCause(err)
+				return nil, connect.NewError(connect.CodeUnavailable, err.Error()).WithCause(fmt.Errorf("%w: %w", ErrUnprocessed, err))
 			}
 			return c, nil
 		}
@@ -137,7 +138,7 @@ func (t *Transport) connect(ctx context.Context) (*clientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &clientConn{t: t, nextID: 1, most: 100}
+	c := &clientConn{t: t, nextID: 1, ready: make(chan struct{})}
 	c.conn = newConn(nc, c)
 	c.out = append(c.out, preface...)
 	c.out = appendSettings(c.out, setting{settingEnablePush, 0}, setting{settingInitialWindow, streamWindow},
@@ -147,7 +148,15 @@ func (t *Transport) connect(ctx context.Context) (*clientConn, error) {
 	c.release(false)
 	go func() { _ = c.serve() }()
 	go c.keepAlive(t.opts.Silence)
-	return c, nil
+	select { // the server's settings: how many calls it takes
+	case <-c.ready:
+		return c, nil
+	case <-c.gone:
+		return nil, c.err
+	case <-ctx.Done():
+		c.fail(ctx.Err())
+		return nil, ctx.Err()
+	}
 }
 
 // retire lets no more calls begin on c.
@@ -165,6 +174,8 @@ type clientConn struct {
 	t       *Transport
 	nextID  uint32
 	most    int // calls at a time
+	known   bool
+	ready   chan struct{} // closed with the first settings
 	leaving bool
 	queue   []chan struct{} // of calls that wait for others to end
 }
@@ -180,6 +191,10 @@ func (c *clientConn) failed(error) { c.t.retire(c) }
 func (c *clientConn) maxStreams(n uint32) {
 	c.mu.Lock()
 	c.most = int(min(n, 1<<20))
+	if !c.known {
+		c.known = true
+		close(c.ready)
+	}
 	for len(c.queue) > 0 {
 		c.free()
 	}

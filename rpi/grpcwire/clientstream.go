@@ -42,9 +42,6 @@ type clientStream struct {
 	over     bool // the caller has the result, or does not want it
 }
 
-// waiters are channels on which callers wait, used again.
-var waiters = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
-
 // arrived wakes the caller: of a unary call only when all is here.
 func (s *clientStream) arrived(end bool) {
 	if s.ready != nil && (end || s.allow < streamWindow/2 || s.spec.StreamType&connect.StreamTypeServer != 0) {
@@ -221,7 +218,7 @@ func (s *clientStream) openOn(c *clientConn, data []byte, end bool) (sent bool, 
 		}
 		return false, errNext
 	}
-	s.waiter = waiters.Get().(chan struct{})
+	s.waiter = make(chan struct{}, 1)
 	s.c, s.id, s.side, s.window, s.allow, s.ready = c.conn, c.nextID, s, c.initial, streamWindow, s.waiter
 	s.conn, s.opened = c, true
 	c.nextID += 2
@@ -474,13 +471,6 @@ func (s *clientStream) abandon(receiver bool) {
 	idle := c.leaving && len(c.streams) == 0
 	c.release(false)
 	s.finish(receiver)
-	if receiver && complete {
-		select {
-		case <-s.waiter:
-		default:
-		}
-		waiters.Put(s.waiter)
-	}
 	if idle {
 		c.close()
 	}

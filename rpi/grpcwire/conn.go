@@ -1,6 +1,7 @@
 package grpcwire
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"runtime"
@@ -47,6 +48,7 @@ type conn struct {
 	spare    []byte // the writer's other buffer
 	writing  bool   // somebody writes, or is about to
 	closing  bool   // end when all is written
+	cause    error  // and why; nil: nothing went wrong
 	writes   uint32 // how often something was written
 	replies  int    // control frames in out that the peer has provoked
 	window   int64  // what the peer takes on this connection
@@ -93,8 +95,26 @@ func newConn(nc net.Conn, p peer) *conn {
 // serve reads and writes until the connection ends, and returns why.
 func (c *conn) serve() error {
 	go c.write()
-	c.fail(c.read())
+	err := c.read()
+	if violated, ok := errors.AsType[*connError](err); ok {
+		c.farewell(violated)
+	}
+	c.fail(err)
 	return c.err
+}
+
+// farewell tells the peer what it did wrong, if it listens.
+func (c *conn) farewell(e *connError) {
+	c.mu.Lock()
+	c.closing, c.cause = true, e
+	c.out = appendGoAway(c.out, maxStreamID, e.code, e.reason)
+	c.release(false)
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	select {
+	case <-c.gone:
+	case <-patience.C:
+	}
 }
 
 // fail ends the connection and all its streams.
@@ -105,21 +125,12 @@ func (c *conn) fail(err error) {
 		return
 	}
 	c.err = err
-	var farewell []byte
-	if violated, ok := errors.AsType[*connError](err); ok && !c.writing {
-		farewell = appendGoAway(c.out, maxStreamID, violated.code, violated.reason)
-		c.out = nil
-	}
 	all := make([]*stream, 0, len(c.streams))
 	for _, s := range c.streams {
 		all = append(all, s)
 	}
 	clear(c.streams)
 	c.mu.Unlock()
-	if farewell != nil {
-		_ = c.nc.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = c.nc.Write(farewell)
-	}
 	close(c.gone)
 	_ = c.nc.Close()
 	for _, s := range all {
@@ -163,10 +174,10 @@ func (c *conn) drain() {
 		c.mu.Lock()
 		if len(c.out) == 0 || c.err != nil {
 			c.writing = false
-			closing := c.closing
+			closing, cause := c.closing, cmp.Or(c.cause, net.ErrClosed)
 			c.mu.Unlock()
 			if closing {
-				c.fail(net.ErrClosed)
+				c.fail(cause)
 			}
 			return
 		}
