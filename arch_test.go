@@ -56,6 +56,7 @@ var requirements = map[string]string{
 	"github.com/nats-io/nats.go":                "bus/natsbus: the client",
 	"github.com/vektah/gqlparser/v2":            "graphql: parser and validator",
 	"github.com/go-jose/go-jose/v4":             "auth: signatures and key sets",
+	"golang.org/x/net":                          "rpi/grpcwire: HPACK, and nothing else of it",
 	"go.opentelemetry.io/otel":                  "rpi, service, gateway: the API only",
 	"go.opentelemetry.io/otel/metric":           "the API only",
 	"go.opentelemetry.io/otel/trace":            "the API only",
