@@ -45,7 +45,9 @@ func otelOptions() []otelgrpc.Option {
 	}
 }
 
-func otelServer() grpc.ServerOption { return grpc.StatsHandler(otelgrpc.NewServerHandler(otelOptions()...)) }
+func otelServer() grpc.ServerOption {
+	return grpc.StatsHandler(otelgrpc.NewServerHandler(otelOptions()...))
+}
 func otelClient() grpc.DialOption {
 	return grpc.WithStatsHandler(otelgrpc.NewClientHandler(otelOptions()...))
 }

@@ -296,4 +296,3 @@ func load(call caller, callers int, length time.Duration) sample {
 	}
 	return s
 }
-
