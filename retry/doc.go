@@ -21,6 +21,7 @@
 //     Do returns at once.
 //   - A hint such as Retry-After is a lower bound of the wait; chance only adds to it.
 //   - The error is f's last one, unchanged.
+//   - Hedge makes a second call beside a slow one only if the Budget grants it a retry.
 //
 // A Policy and a Budget may be used by many goroutines at once.
 //

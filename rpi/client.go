@@ -86,6 +86,9 @@ func (c *clientCall) end(err error) {
 		c.cancel()
 	}
 	c.consistency.gather(c.info.ResponseHeader())
+	if err != nil && c.spec.StreamType == connect.StreamTypeUnary && pushedBack(c.info) < 0 { // word from further down goes on up
+		giveUp(c.ctx)
+	}
 	c.watch.end(c.ctx, c.begin, c.spec, err)
 	endSpan(c.span, err)
 }
@@ -122,6 +125,9 @@ func (c *clientCall) Close() error {
 // stamp writes what travels with a call.
 func stamp(ctx context.Context, h *connect.Header, c *Consistency) {
 	injectTrace(ctx, h)
+	if repeated(ctx) && !h.Has(attemptHeader) {
+		h.Set(attemptHeader, "2")
+	}
 	if raw := auth.Raw(ctx); raw != "" && !h.Has("Authorization") {
 		h.Set("Authorization", "Bearer "+raw)
 	}

@@ -26,8 +26,14 @@
 //   - An instance that says nothing for 5 s during calls and does not show within
 //     3 s that it is there gets no more calls until it does.
 //   - A call without side effects, or declared idempotent, is retried within a
-//     budget when a server cannot be reached; any other call only if no server
-//     can have seen it. Nothing is replayed beneath that.
+//     budget when a server cannot be reached or says that it is overloaded; any
+//     other call only if no server can have done any of it. Nothing is replayed
+//     beneath that. RetryInfo and Grpc-Retry-Pushback-Ms are obeyed.
+//   - Tries do not multiply: through three tiers of three tries each, the load of
+//     the last grows by one budget. Instances that cannot be reached are passed
+//     over at no charge.
+//   - Once answers a repeated call with the reply to the first, whichever
+//     instance gets it, if the method is declared idempotent.
 //   - A breaker per service fails fast while it is down.
 //   - A server with Shed refuses what it has no room for before it reads it, the
 //     least critical first; a client with Throttle no longer sends most of that.

@@ -2,19 +2,15 @@ package rpi
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 	"go.opentelemetry.io/otel/metric"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	"github.com/cleave-go/cleave/breaker"
 	"github.com/cleave-go/cleave/discovery"
@@ -25,6 +21,8 @@ import (
 type RemoteOptions struct {
 	Call     CallOptions
 	Attempts int                        // most tries of one call. Default: 3
+	PerTry   time.Duration              // longest a try of a unary call takes. Default: as long as the call
+	Hedge    bool                       // send calls without side effects twice that take longer than 95 % of them. Default: no
 	Balancer *discovery.BalancerOptions // Default: its own
 	Breaker  *breaker.Breaker           // Default: one that opens when half of at least 5 calls in 10 s fail
 	Conns    ConnOptions                // to each instance
@@ -40,6 +38,8 @@ type RemoteTransport struct {
 	service  string
 	resolver discovery.Resolver
 	attempts int
+	perTry   time.Duration
+	usual    *latencies // nil: calls are not hedged
 	breaker  *breaker.Breaker
 	budget   retry.Budget
 	balancer *discovery.Balancer
@@ -84,7 +84,7 @@ func Remote(service string, r discovery.Resolver, o *RemoteOptions) *RemoteTrans
 		opts.Logger = slog.Default()
 	}
 	t := &RemoteTransport{
-		service: service, resolver: r, attempts: opts.Attempts, logger: opts.Logger,
+		service: service, resolver: r, attempts: opts.Attempts, perTry: opts.PerTry, logger: opts.Logger,
 		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]endpoint{},
 		conns: opts.Conns, http: opts.HTTP, wire: wireOptions(opts.Wire), caller: opts.Caller, meter: opts.Call.Meter,
 	}
@@ -92,6 +92,9 @@ func Remote(service string, r discovery.Resolver, o *RemoteOptions) *RemoteTrans
 		t.breaker = newBreaker(service, func(e breaker.Event) {
 			t.logger.Warn("breaker changed", "service", e.Breaker, "from", e.From.String(), "to", e.To.String(), "reason", string(e.Reason))
 		})
+	}
+	if opts.Hedge {
+		t.usual = &latencies{}
 	}
 	t.chain = chained(t.open, opts.Call.interceptor("remote"))
 	return t
@@ -141,6 +144,7 @@ func (t *RemoteTransport) open(ctx context.Context, spec connect.Spec) (connect.
 	}
 	permit, err := t.breaker.Allow()
 	if err != nil {
+		giveUp(ctx)
 		return nil, refused(t.service, err)
 	}
 	picked, err := t.pick(ctx)
@@ -212,93 +216,3 @@ func (t *RemoteTransport) newEndpoint(addr string) (e endpoint) {
 type doer struct{ http.RoundTripper }
 
 func (d doer) Do(r *http.Request) (*http.Response, error) { return d.RoundTrip(r) }
-
-// unaryCall sends one request, to another instance if the first cannot have
-// done it or it does no harm twice.
-type unaryCall struct {
-	t        *RemoteTransport
-	ctx      context.Context
-	spec     connect.Spec
-	msg      any
-	sent     bool
-	received bool
-}
-
-func (c *unaryCall) SendHeaders() error { return nil }
-
-func (c *unaryCall) Send(msg any) error {
-	if c.sent {
-		return errors.New("rpi: unary stream sent more than once")
-	}
-	c.msg, c.sent = msg, true
-	return nil
-}
-
-func (c *unaryCall) CloseSend() error { return nil }
-func (c *unaryCall) Close() error     { return nil }
-
-func (c *unaryCall) Receive(dst any) (err error) {
-	if c.received {
-		return io.EOF
-	}
-	c.received = true
-	if err := c.ctx.Err(); err != nil {
-		return contextError(err)
-	}
-	permit, err := c.t.breaker.Allow()
-	if err != nil {
-		return refused(c.t.service, err)
-	}
-	defer func() { permit.Done(c.ctx, err) }()
-	return c.tryAll(dst)
-}
-
-func (c *unaryCall) tryAll(dst any) error {
-	var tried []string
-	policy := &retry.Policy{Retry: c.verdict, Attempts: c.t.attempts, Backoff: 30 * time.Millisecond, Budget: &c.t.budget}
-	return retry.Do(c.ctx, policy, func(ctx context.Context) error {
-		picked, err := c.t.pick(ctx, tried...)
-		if err != nil {
-			return err
-		}
-		if len(tried) > 0 {
-			if info, ok := connect.CallInfoForClientContext(ctx); ok {
-				info.RequestHeader().Set(attemptHeader, strconv.Itoa(len(tried)+1))
-			}
-		}
-		tried = append(tried, picked.Instance.ID)
-		err = c.try(picked, dst)
-		picked.Done(unwell(err))
-		return err
-	})
-}
-
-func (c *unaryCall) try(picked *discovery.Picked, dst any) error {
-	stream, err := c.t.endpoint(picked.Instance.Addr).NewClientStream(c.ctx, c.spec)
-	if err != nil {
-		return err
-	}
-	defer stream.Close() //nolint:errcheck // the verdict is Receive's
-	if err := stream.Send(c.msg); err != nil {
-		return err
-	}
-	if err := stream.CloseSend(); err != nil {
-		return err
-	}
-	return stream.Receive(dst)
-}
-
-// verdict says whether the call may be tried again after err: if it does no
-// harm twice, or no server can have seen it.
-func (c *unaryCall) verdict(err error) retry.Verdict {
-	if connect.CodeOf(err) != connect.CodeUnavailable {
-		return retry.Stop
-	}
-	if !unsent(err) && (c.spec.IdempotencyLevel == connect.IdempotencyUnknown || repeated(c.ctx)) {
-		return retry.Stop
-	}
-	if info, ok := detail[*errdetails.RetryInfo](err); ok {
-		return retry.After(info.GetRetryDelay().AsDuration())
-	}
-	return retry.Again
-}
