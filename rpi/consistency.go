@@ -47,8 +47,22 @@ type consistencyKey struct{}
 // t, and the collector of what they cause, which later calls ask for too.
 // Servers have done this for their handlers.
 func WithConsistency(ctx context.Context, t event.Token) (context.Context, *Consistency) {
-	c := &Consistency{required: t}
-	return context.WithValue(ctx, consistencyKey{}, c), c
+	c := &consistencyContext{Context: ctx, Consistency: Consistency{required: t}}
+	return c, &c.Consistency
+}
+
+// consistencyContext is a collector and the context that it is in, made at
+// once.
+type consistencyContext struct {
+	context.Context
+	Consistency
+}
+
+func (c *consistencyContext) Value(key any) any {
+	if key == (consistencyKey{}) {
+		return &c.Consistency
+	}
+	return c.Context.Value(key)
 }
 
 func consistencyOf(ctx context.Context) *Consistency {

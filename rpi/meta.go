@@ -34,23 +34,18 @@ func (o ServerOptions) metaServer(next connect.ServerFunc) connect.ServerFunc {
 // id, or a new one. Servers have done this for their handlers.
 func WithRequestMeta(ctx context.Context, correlation string) context.Context {
 	m := event.MetaFrom(ctx)
-	span := trace.SpanContextFromContext(ctx)
-	if correlation == "" || len(correlation) > maxCorrelation {
-		if correlation = event.NewID().String(); span.IsValid() {
-			correlation = span.TraceID().String()
-		}
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		m.TraceParent = traceparent(span)
 	}
 	m.Correlation = correlation
-	if span.IsValid() {
-		m.TraceParent = traceparent(ctx)
+	switch {
+	case correlation != "" && len(correlation) <= maxCorrelation:
+	case m.TraceParent != "":
+		m.Correlation = m.TraceParent[traceAt : spanAt-1]
+	default:
+		m.Correlation = event.NewID().String()
 	}
 	return event.WithMeta(ctx, m)
-}
-
-func traceparent(ctx context.Context) string {
-	c := propagation.MapCarrier{}
-	propagator.Inject(ctx, c)
-	return c.Get("traceparent")
 }
 
 // traceOfMeta continues the trace of the message that ctx works on, unless ctx

@@ -9,42 +9,8 @@ import (
 	"connectrpc.com/connect/v2"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
-
-// propagator carries traces in the W3C headers.
-var propagator = propagation.TraceContext{}
-
-// traceHeader is as connect.Header keeps it, so that looking for it costs no
-// allocation.
-const traceHeader = "Traceparent"
-
-// carrier lets a propagator read and write a connect.Header.
-type carrier struct{ *connect.Header }
-
-func (c carrier) Keys() []string {
-	var keys []string
-	for k := range c.All() {
-		keys = append(keys, k)
-	}
-	return keys
-}
-
-// injectTrace writes the trace that ctx is in.
-func injectTrace(ctx context.Context, h *connect.Header) {
-	if trace.SpanContextFromContext(ctx).IsValid() {
-		propagator.Inject(ctx, carrier{h})
-	}
-}
-
-// extractTrace returns ctx in the trace that h names.
-func extractTrace(ctx context.Context, h *connect.Header) context.Context {
-	if !h.Has(traceHeader) {
-		return ctx
-	}
-	return propagator.Extract(ctx, carrier{h})
-}
 
 // spans makes the spans of calls. Nil makes none.
 //
@@ -52,6 +18,7 @@ func extractTrace(ctx context.Context, h *connect.Header) context.Context {
 // that is not sampled where it began gets no spans here, only its ids go on.
 type spans struct {
 	tracer  trace.Tracer
+	head    *sampled // nil: the tracer decides on traces that begin here
 	kind    trace.SpanKind
 	binding string
 	options sync.Map // of procedure: []trace.SpanStartOption
@@ -62,7 +29,11 @@ func newSpans(t trace.Tracer, kind trace.SpanKind, binding string) *spans {
 	if t == nil {
 		return nil
 	}
-	return &spans{tracer: t, kind: kind, binding: binding}
+	s := &spans{tracer: t, kind: kind, binding: binding}
+	if head, ok := t.(*sampled); ok {
+		s.head, s.tracer = head, head.Tracer
+	}
+	return s
 }
 
 // start returns the context of a call and its span, nil if it has none.
@@ -70,8 +41,13 @@ func (s *spans) start(ctx context.Context, spec connect.Spec) (context.Context, 
 	if s == nil {
 		return ctx, nil
 	}
-	if parent := trace.SpanContextFromContext(ctx); parent.IsValid() && !parent.IsSampled() {
+	parent := trace.SpanContextFromContext(ctx)
+	switch {
+	case parent.IsSampled():
+	case parent.IsValid():
 		return ctx, nil
+	case s.head != nil && !s.head.begins():
+		return withNewTrace(ctx), nil
 	}
 	return s.tracer.Start(ctx, methodName(spec.Procedure), s.of(spec.Procedure)...)
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"github.com/cleave-go/cleave/bench/internal/lanes"
 )
 
 func BenchmarkBreaker(b *testing.B) {
@@ -35,7 +37,7 @@ func BenchmarkBreaker(b *testing.B) {
 
 func TestTheTableHasARowForEachContender(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(&out, effort{least: 1, most: 1}); err != nil {
+	if err := run(&out, lanes.Effort{Calls: 30_000, Least: 1, Most: 1}); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range sections {
