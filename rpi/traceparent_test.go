@@ -20,13 +20,13 @@ const (
 	unsampledTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 )
 
-// counting is a tracer that counts the spans it is asked for.
-type counting struct {
+// countingTracer is a tracer that counts the spans it is asked for.
+type countingTracer struct {
 	trace.Tracer
 	spans *int
 }
 
-func (c counting) Start(ctx context.Context, name string, o ...trace.SpanStartOption) (context.Context, trace.Span) {
+func (c countingTracer) Start(ctx context.Context, name string, o ...trace.SpanStartOption) (context.Context, trace.Span) {
 	*c.spans++
 	return c.Tracer.Start(ctx, name, o...)
 }
@@ -41,7 +41,7 @@ type seen struct {
 // spans were made for it, by the client and by the server.
 func called(ctx context.Context, t *testing.T, wrap func(trace.Tracer) trace.Tracer) (s seen, client, server int) {
 	t.Helper()
-	tracer := func(n *int) trace.Tracer { return wrap(counting{noop.Tracer{}, n}) }
+	tracer := func(n *int) trace.Tracer { return wrap(countingTracer{noop.Tracer{}, n}) }
 	to := rpi.NewServer(&rpi.ServerOptions{Tracer: tracer(&server), Logger: slog.New(slog.DiscardHandler)})
 	echoapi.RegisterEchoServiceHandler(to, &impl{echo: func(ctx context.Context, _ *echoapi.EchoRequest) (*echoapi.EchoResponse, error) {
 		info, _ := connect.CallInfoForServerContext(ctx)
@@ -97,7 +97,7 @@ func TestATraceThatBeginsHereIsSampledByItsShare(t *testing.T) {
 		}
 	}
 	n := 0
-	some := rpi.Sampled(counting{noop.Tracer{}, &n}, 0.1)
+	some := rpi.Sampled(countingTracer{noop.Tracer{}, &n}, 0.1)
 	for range 10_000 {
 		some.Start(context.Background(), "x")
 	}
@@ -109,7 +109,7 @@ func TestATraceThatBeginsHereIsSampledByItsShare(t *testing.T) {
 func TestASampledTracerStartsNoSpanInATraceThatIsNotSampled(t *testing.T) {
 	t.Parallel()
 	n := 0
-	all := rpi.Sampled(counting{noop.Tracer{}, &n}, 1)
+	all := rpi.Sampled(countingTracer{noop.Tracer{}, &n}, 1)
 	ctx, span := all.Start(within(unsampledTrace), "x")
 	span.End()
 	if got := trace.SpanContextFromContext(ctx); n != 0 || span.IsRecording() || got.TraceID().String() != "0af7651916cd43dd8448eb211c80319c" {
