@@ -84,7 +84,10 @@ func Pushback(ctx context.Context, d time.Duration) {
 // pushedBack returns what the server of a failed call said by Pushback: how long
 // to wait, negative for never.
 func pushedBack(info *connect.CallInfo) time.Duration {
-	text := info.ResponseTrailer().Get(pushbackHeader)
+	return parsePushback(info.ResponseTrailer().Get(pushbackHeader))
+}
+
+func parsePushback(text string) time.Duration {
 	if text == "" {
 		return 0
 	}

@@ -65,7 +65,7 @@ func (c *unaryCall) Receive(dst any) (err error) {
 	defer c.name()()
 	c.policy = retry.Policy{
 		Retry: c.verdict, Attempts: c.t.attempts, PerAttempt: c.t.perTry, Backoff: 30 * time.Millisecond,
-		Budget: &c.t.budget, OnRetry: c.noteEnd,
+		Budget: &c.t.budget, OnRetry: func(a retry.Attempt) { noteEnd(c.ctx, a) },
 	}
 	return retry.Do(c.ctx, &c.policy, func(ctx context.Context) error {
 		if c.hedges() {
@@ -204,11 +204,11 @@ func (c *unaryCall) verdict(err error) retry.Verdict {
 	return retry.After(wait)
 }
 
-// noteEnd has the request that this call is made for answered with word that
-// to repeat it is no use, if this call was repeated in vain.
-func (c *unaryCall) noteEnd(a retry.Attempt) {
+// noteEnd has the request that ctx serves answered with word that to repeat it
+// is no use, if a call made for it was repeated in vain.
+func noteEnd(ctx context.Context, a retry.Attempt) {
 	switch a.Next {
 	case retry.OutOfTries, retry.OutOfBudget, retry.OutOfTime:
-		giveUp(c.ctx)
+		giveUp(ctx)
 	}
 }

@@ -208,11 +208,11 @@ func leaving(err error) bool {
 // again returns r to be sent on another connection, if its body can be read
 // once more.
 func again(r *http.Request) (*http.Request, bool) {
+	if !rewindable(r) {
+		return nil, false
+	}
 	if r.Body == nil || r.Body == http.NoBody {
 		return r, true
-	}
-	if r.GetBody == nil {
-		return nil, false
 	}
 	body, err := r.GetBody()
 	if err != nil {
@@ -221,6 +221,11 @@ func again(r *http.Request) (*http.Request, bool) {
 	second := *r
 	second.Body = body
 	return &second, true
+}
+
+// rewindable reports whether r can be sent twice.
+func rewindable(r *http.Request) bool {
+	return r.Body == nil || r.Body == http.NoBody || r.GetBody != nil
 }
 
 func closeBody(r *http.Request) {

@@ -34,6 +34,8 @@
 //     over at no charge.
 //   - Once answers a repeated call with the reply to the first, whichever
 //     instance gets it, if the method is declared idempotent.
+//   - NewRoundTripper has plain HTTP requests go the same way, retried by their
+//     method: a POST never, unless no server can have begun to serve it.
 //   - A breaker per service fails fast while it is down.
 //   - A server with Shed refuses what it has no room for before it reads it, the
 //     least critical first; a client with Throttle no longer sends most of that.

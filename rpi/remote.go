@@ -61,6 +61,7 @@ type RemoteTransport struct {
 // endpoint is one instance's transport and the connections to it.
 type endpoint struct {
 	connect.Transport
+	http http.RoundTripper
 	pool *pool // nil: the caller's
 }
 
@@ -202,12 +203,11 @@ func (t *RemoteTransport) endpoint(addr string) endpoint {
 }
 
 func (t *RemoteTransport) newEndpoint(addr string) (e endpoint) {
-	carrier := t.http
-	if carrier == nil {
+	if e.http = t.http; e.http == nil {
 		e.pool = newPool(addr, t.conns)
-		carrier = e.pool
+		e.http = e.pool
 	}
-	wire := connecthttp.NewTransport(doer{carrier}, t.conns.scheme()+"://"+addr, t.wire...)
+	wire := connecthttp.NewTransport(doer{e.http}, t.conns.scheme()+"://"+addr, t.wire...)
 	e.Transport = chained(wire.NewClientStream, repair)
 	return e
 }
