@@ -40,6 +40,9 @@
 //   - A server with Shed refuses what it has no room for before it reads it, the
 //     least critical first; a client with Throttle no longer sends most of that.
 //   - Deadline, bearer token, trace and consistency token travel with the call.
+//   - Behind TLS both sides show certificates that are replaced without a restart;
+//     a client accepts only the service it calls, a handler knows its peer, and
+//     AllowPeers refuses all others.
 //
 // # What the caller owes
 //

@@ -28,6 +28,13 @@ func (p *process) connect(ctx context.Context, chosen []Named) error {
 		}
 		p.verifier = v
 	}
+	if p.settings.tls.Cert != "" {
+		t, err := rpi.NewTLS(p.settings.tls, &rpi.TLSOptions{Logger: p.logger})
+		if err != nil {
+			return fmt.Errorf("CLEAVE_TLS_CERT, CLEAVE_TLS_KEY, CLEAVE_TLS_CA: %w", err)
+		}
+		p.tls = t
+	}
 	if p.bus == nil && p.settings.natsURL == "" {
 		p.bus = membus.New()
 	}
@@ -84,7 +91,11 @@ func (p *process) transport(from *Host, name string) (connect.Transport, error) 
 	if p.work.Err() != nil {
 		return nil, connect.NewError(connect.CodeUnavailable, "the process is stopping")
 	}
-	remote := rpi.Remote(name, p.resolver, &rpi.RemoteOptions{Call: call, Logger: from.logger, Caller: from.name})
+	options := &rpi.RemoteOptions{Call: call, Logger: from.logger, Caller: from.name}
+	if p.tls != nil {
+		options.Conns.TLS = p.tls.Client(name)
+	}
+	remote := rpi.Remote(name, p.resolver, options)
 	p.spawn(from.name+" client of "+name, remote.Run)
 	return remote, nil
 }

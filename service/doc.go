@@ -29,6 +29,11 @@
 //     goes when all are closed, or after 10 s. Then workers end, and databases
 //     close last. Callers that pause for less than 5 s between requests lose
 //     nothing; over HTTP/2, which has GOAWAY, no others do either.
+//   - With CLEAVE_TLS_CERT, _KEY and _CA services speak mutual TLS to each other,
+//     and with CLEAVE_TLS_PEERS serve nobody else; files that change are read
+//     again. Listeners of edges and the admin listener stay plain.
+//   - With CLEAVE_MAX_CALLS a service works on no more calls at a time than it can
+//     without making them wait, and refuses the least critical first.
 //   - Listeners on the loopback refuse other Host names and foreign Origins.
 //
 // # What the caller owes

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cleave-go/cleave/rpi"
 )
 
 // Variable is one name of the environment that a process reads.
@@ -39,6 +41,10 @@ func Environment() []Variable {
 		{"CLEAVE_ISSUER", "issuer that callers' tokens must name"},
 		{"CLEAVE_AUDIENCE", "audience that callers' tokens must name"},
 		{"CLEAVE_LOG", "lowest level logged: debug, info, warn or error (default: info)"},
+		{"CLEAVE_TLS_CERT", "PEM file of this process's certificate; with the next two, services speak to each other over mutual TLS (default: plain text)"},
+		{"CLEAVE_TLS_KEY", "PEM file of the key to it"},
+		{"CLEAVE_TLS_CA", "PEM file of the authorities whose certificates are believed"},
+		{"CLEAVE_TLS_PEERS", "SPIFFE IDs and DNS names, separated by commas, of those who may call (default: all that the authorities know)"},
 		{"CLEAVE_MAX_CALLS", "most calls that each service works on at a time; fewer when they get slow, the least critical are refused first (default: not limited)"},
 		{"CLEAVE_FLIGHT", "how far back the flight recorder goes, such as 10s (default: it is off until asked for)"},
 		{"NOTIFY_SOCKET", "where to report readiness, as systemd has it"},
@@ -63,6 +69,8 @@ type settings struct {
 	natsURL     string
 	flight      time.Duration
 	maxCalls    int // 0: not limited
+	tls         rpi.TLSFiles
+	peers       []string // nil: whoever has a certificate
 }
 
 // envName returns the variable of one service.
@@ -107,6 +115,7 @@ func readSettings(getenv func(string) string, environ []string, all []Named) (se
 			s.addrs[service] = strings.Split(value, ",")
 		}
 	}
+	errs = append(errs, s.readTLS())
 	if text := getenv("CLEAVE_MAX_CALLS"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > 1_000_000 {
@@ -128,6 +137,23 @@ func readSettings(getenv func(string) string, environ []string, all []Named) (se
 		}
 	}
 	return s, errors.Join(errs...)
+}
+
+func (s *settings) readTLS() error {
+	s.tls = rpi.TLSFiles{Cert: s.getenv("CLEAVE_TLS_CERT"), Key: s.getenv("CLEAVE_TLS_KEY"), CA: s.getenv("CLEAVE_TLS_CA")}
+	for id := range strings.SplitSeq(s.getenv("CLEAVE_TLS_PEERS"), ",") {
+		if id = strings.TrimSpace(id); id != "" {
+			s.peers = append(s.peers, id)
+		}
+	}
+	all := s.tls.Cert != "" && s.tls.Key != "" && s.tls.CA != ""
+	if !all && (s.tls != rpi.TLSFiles{} || s.getenv("CLEAVE_TLS_PEERS") != "") {
+		return errors.New("CLEAVE_TLS_CERT, CLEAVE_TLS_KEY and CLEAVE_TLS_CA belong together, and CLEAVE_TLS_PEERS needs them")
+	}
+	if s.getenv("CLEAVE_TLS_PEERS") != "" && s.peers == nil {
+		return errors.New("CLEAVE_TLS_PEERS names nobody")
+	}
+	return nil
 }
 
 func (s settings) checkAddrs() []error {

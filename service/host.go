@@ -14,7 +14,6 @@ import (
 	"github.com/cleave-go/cleave/auth"
 	"github.com/cleave-go/cleave/bus"
 	"github.com/cleave-go/cleave/discovery"
-	"github.com/cleave-go/cleave/limit"
 	"github.com/cleave-go/cleave/rpi"
 	"github.com/cleave-go/cleave/sqldb"
 )
@@ -67,7 +66,7 @@ var notYet = rpi.ErrorDef{Err: bus.ErrNotYet, Code: connect.CodeAborted, Reason:
 
 func (p *process) newHost(name string) (*Host, error) {
 	h := &Host{name: name, process: p, clients: map[string]*connect.Client{}, errors: rpi.Errors(notYet), logger: p.logger.With("service", name)}
-	interceptors, err := p.protect(name)
+	interceptors, err := p.protect(h)
 	if err != nil {
 		return nil, err
 	}
@@ -76,21 +75,6 @@ func (p *process) newHost(name string) (*Host, error) {
 		Tracer: p.tracer, Meter: p.meter, Interceptors: interceptors,
 	})
 	return h, nil
-}
-
-// protect returns what stands before a service's calls.
-func (p *process) protect(name string) ([]connect.ServerInterceptor, error) {
-	most := p.settings.maxCalls
-	if most == 0 {
-		return nil, nil
-	}
-	l, err := limit.NewAdaptive(&limit.AdaptiveOptions{Min: min(10, most), Max: most})
-	if err != nil {
-		return nil, err
-	}
-	stop := rpi.ObserveLimit(p.meter, name, l)
-	p.closers = append(p.closers, func() error { stop(); return nil })
-	return []connect.ServerInterceptor{rpi.Shed(l, nil)}, nil
 }
 
 // Name returns the name that the service is found under.

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -85,8 +86,14 @@ func (p *process) addListener(name string, socket net.Listener, addr string, hos
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
+	handler := l.closeAnswered(guard(socket.Addr(), mux))
+	var secure *tls.Config
+	if p.secured(hosts) {
+		protocols.SetHTTP2(true)
+		handler, secure = rpi.IdentifyPeers(handler), p.tls.Server()
+	}
 	l.server = &http.Server{
-		Handler: l.closeAnswered(guard(socket.Addr(), mux)), ConnState: l.follow, ConnContext: l.contextOf, Protocols: protocols,
+		Handler: handler, TLSConfig: secure, ConnState: l.follow, ConnContext: l.contextOf, Protocols: protocols,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: p.errorLog(),
 	}
@@ -108,7 +115,7 @@ func (p *process) mux(hosts []*Host) (_ *http.ServeMux, err error) {
 		who = h.name
 		rpi.Mount(mux, h.server)
 		for _, hd := range h.handlers {
-			mux.Handle(hd.pattern, p.plain(h, hd.pattern, hd.handler))
+			mux.Handle(hd.pattern, p.plain(h, hd.pattern, p.peersAsk(h, hd.handler)))
 		}
 	}
 	return mux, nil
@@ -125,7 +132,11 @@ func (l *listener) addr() string { return l.socket.Addr().String() }
 // serve accepts until drain. Connections it accepted go on.
 func (l *listener) serve() error {
 	defer close(l.served)
-	err := l.server.Serve(l.socket)
+	serve := l.server.Serve
+	if l.server.TLSConfig != nil {
+		serve = func(s net.Listener) error { return l.server.ServeTLS(s, "", "") }
+	}
+	err := serve(l.socket)
 	if l.closing.Load() || errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/cleave-go/cleave/auth"
 	"github.com/cleave-go/cleave/bus"
 	"github.com/cleave-go/cleave/discovery"
+	"github.com/cleave-go/cleave/rpi"
 )
 
 // Options give Run what it does not find in the environment. Nil means the
@@ -59,6 +60,7 @@ type process struct {
 	meter    metric.Meter
 	bus      bus.Bus
 	verifier *auth.Verifier // nil: tokens are not read
+	tls      *rpi.TLS       // nil: plain text
 	resolver discovery.Resolver
 	registry *discovery.Client // nil: none
 
