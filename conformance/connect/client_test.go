@@ -46,10 +46,10 @@ const atOnce = 8
 // callSuite is the client under test: it makes the calls that the runner asks
 // for through the whole chain of rpi.Remote, or that of rpi.Wire to a fixed
 // address.
-func callSuite(s *schema, f frames, fixed bool) error {
+func callSuite(s *schema, f frames, role string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	remotes := newRemotes(ctx, fixed)
+	remotes := newRemotes(ctx, role)
 	var (
 		calls  sync.WaitGroup
 		places = make(chan struct{}, atOnce)

@@ -71,8 +71,9 @@ type exchange struct {
 func newExchange(ctx context.Context, spec connect.Spec, stream connect.ServerStream) *exchange {
 	info, _ := connect.CallInfoForServerContext(ctx)
 	c := &exchange{ctx: ctx, spec: spec, stream: stream, info: info}
-	if set, _ := ctx.Value(timeoutKey{}).(bool); set {
-		if deadline, ok := ctx.Deadline(); ok {
+	if deadline, ok := ctx.Deadline(); ok {
+		set, noted := ctx.Value(timeoutKey{}).(bool)
+		if set || !noted && time.Until(deadline) < 29*time.Second { // grpcwire notes nothing; the server's own is 30 s
 			left := strconv.FormatInt(time.Until(deadline).Milliseconds(), 10)
 			c.timeout = &left
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/cleave-go/cleave/breaker"
 	"github.com/cleave-go/cleave/discovery"
 	"github.com/cleave-go/cleave/rpi"
+	"github.com/cleave-go/cleave/rpi/grpcwire"
 )
 
 // target says whom to call and how.
@@ -34,15 +35,15 @@ type target struct {
 
 // remotes are the transports to all targets.
 type remotes struct {
-	ctx   context.Context // ends their Run
-	fixed bool            // through rpi.Wire instead of rpi.Remote
+	ctx  context.Context // ends their Run
+	role string
 
 	mu  sync.Mutex
 	all map[string]*connect.Client
 }
 
-func newRemotes(ctx context.Context, fixed bool) *remotes {
-	return &remotes{ctx: ctx, fixed: fixed, all: map[string]*connect.Client{}}
+func newRemotes(ctx context.Context, role string) *remotes {
+	return &remotes{ctx: ctx, role: role, all: map[string]*connect.Client{}}
 }
 
 func (r *remotes) client(t target) (*connect.Client, error) {
@@ -77,7 +78,10 @@ func (r *remotes) transport(t target) (connect.Transport, error) {
 	}
 	options := rpi.CallOptions{Timeout: -1, Tracer: tracer(), Meter: meter()}
 	addr := fmt.Sprintf("%s:%d", t.Host, t.Port)
-	if r.fixed {
+	switch r.role {
+	case "grpcwire client":
+		return rpi.Wire(grpcwire.NewTransport(addr, &grpcwire.TransportOptions{MaxMessage: t.ReceiveLimit}), options), nil
+	case "fixed client": // through rpi.Wire instead of rpi.Remote
 		return rpi.Wire(connecthttp.NewTransport(&http.Client{Transport: carrier}, "http://"+addr, wire...), options), nil
 	}
 	remote, err := remote(addr, &rpi.RemoteOptions{Call: options, HTTP: carrier, Wire: wire, Logger: quiet})

@@ -45,10 +45,15 @@ func serveSuite(s *schema, f frames) error {
 	if err := read(asked, &want); err != nil {
 		return err
 	}
-	handler, err := newServer(s, want)
+	calls, err := newServer(s)
 	if err != nil {
 		return err
 	}
+	options := []connecthttp.Option{connecthttp.WithCompressMinBytes(0)} // the suite's messages are short
+	if want.ReceiveLimit > 0 {
+		options = append(options, connecthttp.WithReadMaxBytes(want.ReceiveLimit))
+	}
+	handler := rpi.Handler(calls, options...)
 	server := &http.Server{Handler: notesTimeout(handler), Protocols: &http.Protocols{}, ErrorLog: nil}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetHTTP2(true)
@@ -106,7 +111,7 @@ func (r serverRequest) tls() (*tls.Config, error) {
 }
 
 // newServer returns the suite's service with every link of the chain on.
-func newServer(s *schema, want serverRequest) (http.Handler, error) {
+func newServer(s *schema) (*connect.Server, error) {
 	verifier, err := auth.NewVerifier(&auth.Options{JWKSURL: "https://issuer.invalid/keys", Issuer: "https://issuer.invalid", Audience: "conformance"})
 	if err != nil {
 		return nil, err
@@ -123,11 +128,7 @@ func newServer(s *schema, want serverRequest) (http.Handler, error) {
 	} {
 		server.Register(connect.Method{Spec: specOf(s.methods[name]), Handler: serve})
 	}
-	options := []connecthttp.Option{connecthttp.WithCompressMinBytes(0)} // the suite's messages are short
-	if want.ReceiveLimit > 0 {
-		options = append(options, connecthttp.WithReadMaxBytes(want.ReceiveLimit))
-	}
-	return rpi.Handler(server, options...), nil
+	return server, nil
 }
 
 type timeoutKey struct{}

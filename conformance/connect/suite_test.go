@@ -53,10 +53,13 @@ func play(role string) error {
 		return err
 	}
 	f := frames{in: os.Stdin, out: os.Stdout}
-	if role == "server" {
+	switch role {
+	case "server":
 		return serveSuite(s, f)
+	case "grpcwire server":
+		return serveSuiteFast(s, f)
 	}
-	return callSuite(s, f, role == "fixed client")
+	return callSuite(s, f, role)
 }
 
 // features is the part of the suite that is run. What is left out is what
@@ -101,7 +104,11 @@ var summary = regexp.MustCompile(`Total cases: (\d+)\n(\d+) passed, (\d+) failed
 // suite runs the part of the suite that is for role and protocol. The runner
 // brings its own peers: connect-go as the reference, and grpc-go.
 func suite(t *testing.T, runner, role, protocol string) {
-	config, err := json.Marshal(features(protocol)) // JSON is YAML
+	part := features(protocol)
+	if strings.HasPrefix(role, "grpcwire") {
+		part = fastFeatures
+	}
+	config, err := json.Marshal(part) // JSON is YAML
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,8 +117,8 @@ func suite(t *testing.T, runner, role, protocol string) {
 		t.Fatal(err)
 	}
 	mode := "client"
-	if role == "server" {
-		mode = role
+	if strings.HasSuffix(role, "server") {
+		mode = "server"
 	}
 	args := []string{"--mode", mode, "--conf", file}
 	if pattern := os.Getenv("CLEAVE_CONFORMANCE_RUN"); pattern != "" { // one case, while looking for its cause

@@ -98,6 +98,8 @@ func (s *clientStream) fields(fields []hpack.HeaderField, tooLarge, end bool) er
 	}
 	if end {
 		s.ended = true
+	} else {
+		s.grpc = [3]string{} // before a message they mean nothing
 	}
 	s.side.arrived(end)
 	return nil
@@ -410,6 +412,10 @@ func (s *clientStream) lost(err error) error {
 		case codeRefused:
 			return connect.NewError(code, err.Error()).WithCause(errors.Join(ErrUnprocessed, err))
 		case codeCancel:
+			if deadline, ok := s.ctx.Deadline(); ok && !time.Now().Before(deadline) {
+				<-s.ctx.Done() // the server saw it first
+				return contextError(s.ctx.Err())
+			}
 			code = connect.CodeCanceled
 		case codeEnhanceYourCalm:
 			code = connect.CodeResourceExhausted

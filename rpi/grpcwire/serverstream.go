@@ -1,6 +1,7 @@
 package grpcwire
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -230,27 +231,42 @@ func (st *serverStream) Receive(dst any) error {
 	if single && st.received {
 		return io.EOF
 	}
+	msg, err := st.wait()
+	switch {
+	case err == io.EOF && single:
+		return connect.NewError(connect.CodeUnimplemented, "unary request has zero messages")
+	case err != nil:
+		return err
+	}
+	st.received = true
+	st.info.ReceiveStats.Size = len(msg)
+	if err := decode(msg, dst); err != nil || !single {
+		return err
+	}
+	switch _, err := st.wait(); err {
+	case io.EOF:
+		return nil
+	case nil:
+		return connect.NewError(connect.CodeUnimplemented, "unary request has multiple messages")
+	default:
+		return err
+	}
+}
+
+// wait returns the next message, valid until it is called again.
+func (st *serverStream) wait() ([]byte, error) {
 	for {
 		msg, err := st.next(st.conn.s.opts.MaxMessage)
-		switch {
-		case err == io.EOF && single && !st.received:
-			return connect.NewError(connect.CodeUnimplemented, "unary request has zero messages")
-		case err == io.EOF:
-			return err
-		case err != nil:
-			if ended := st.ctx.Err(); ended != nil {
-				return ended
-			}
-			return err
-		case msg != nil:
-			st.received = true
-			st.info.ReceiveStats.Size = len(msg)
-			return decode(msg, dst)
+		if err != nil && err != io.EOF {
+			err = cmp.Or(st.ctx.Err(), err)
+		}
+		if msg != nil || err != nil {
+			return msg, err
 		}
 		select {
 		case <-st.ready: // begun, so nobody else replaces it
 		case <-st.ctx.Done():
-			return st.ctx.Err()
+			return nil, st.ctx.Err()
 		}
 	}
 }
