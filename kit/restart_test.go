@@ -140,6 +140,28 @@ func TestRestartsOnAnInheritedSocketLoseNoRequest(t *testing.T) {
 	t.Logf("%d restarts, %d calls, %d failed, longest stop %v", restarts, calls.Load(), failed.Load(), longest)
 }
 
+// A supervisor that passes on what the listener's File method returns makes the
+// socket blocking for everyone, so that an accept under way cannot be ended.
+func TestABlockingSocketDoesNotKeepAProcessFromEnding(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	c := startChild(t, "echo", "", socket)
+	socket.Fd()                                // as another start would do
+	get(t, "http://"+l.Addr().String()+"/any") // the next accept blocks
+	if took := c.stop(t); took > 5*time.Second {
+		t.Errorf("it took %v to end", took)
+	}
+}
+
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	l, socket := hold(t)
@@ -179,9 +201,23 @@ func hold(t *testing.T) (net.Listener, *os.File) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	socket, err := l.(*net.TCPListener).File()
+	raw, err := l.(*net.TCPListener).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
+	}
+	var socket *os.File
+	err = raw.Control(func(fd uintptr) {
+		// Not File: what it returns makes the socket blocking for all who share it
+		// each time it is passed on, and a child would wait in accept for ever.
+		if own, err := syscall.Dup(int(fd)); err != nil {
+			t.Error(err)
+		} else {
+			syscall.CloseOnExec(own)
+			socket = os.NewFile(uintptr(own), "socket")
+		}
+	})
+	if err != nil || socket == nil {
+		t.Fatal("the socket was not copied: ", err)
 	}
 	t.Cleanup(func() { socket.Close() })
 	return l, socket

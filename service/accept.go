@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -51,4 +52,53 @@ func (a *acceptor) Accept() (net.Conn, error) {
 		}
 	}
 	return nil, net.ErrClosed
+}
+
+// sharedSocket is a listener on a socket from which other processes accept,
+// too. One of them can make it blocking for all, as passing on the File of a
+// Go listener does; closing it then waits for the accept under way, and that for
+// someone to connect.
+type sharedSocket struct {
+	net.Listener
+	next  chan accepted // the accept under way, nil if there is none
+	stuck chan struct{} // closed when that is given up
+	once  sync.Once
+}
+
+type accepted struct {
+	conn net.Conn
+	err  error
+}
+
+func newSharedSocket(l net.Listener) *sharedSocket {
+	return &sharedSocket{Listener: l, stuck: make(chan struct{})}
+}
+
+// Accept is called by one goroutine at a time, as http.Server does.
+func (s *sharedSocket) Accept() (net.Conn, error) {
+	if s.next == nil {
+		next := make(chan accepted, 1)
+		s.next = next
+		go func() {
+			conn, err := s.Listener.Accept()
+			next <- accepted{conn, err}
+		}()
+	}
+	select {
+	case got := <-s.next:
+		s.next = nil
+		return got.conn, got.err
+	case <-s.stuck:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close returns when no accept is under way any more, or after a second.
+func (s *sharedSocket) Close() error {
+	var err error
+	if !within(time.Second, func() { err = s.Listener.Close() }) {
+		s.once.Do(func() { close(s.stuck) })
+		return nil
+	}
+	return err
 }

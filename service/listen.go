@@ -198,7 +198,7 @@ func (p *process) inherited() (map[string]net.Listener, error) {
 			socket.Close()
 			return nil, fmt.Errorf("LISTEN_FDNAMES: descriptor %d is a second socket for %q", 3+i, name)
 		}
-		sockets[name] = socket
+		sockets[name] = newSharedSocket(socket)
 	}
 	return sockets, nil
 }
