@@ -112,7 +112,7 @@ func get(t *testing.T, url string) (int, string) {
 
 func TestMainServesProceduresPagesHealthAndMetrics(t *testing.T) {
 	t.Parallel()
-	at := start(t, []string{"CLEAVE_TOKEN=hush"}, kit.Service{Name: "echo", New: newEcho})
+	at := start(t, []string{"CLEAVE_TOKEN=hush", "CLEAVE_MAX_CALLS=50"}, kit.Service{Name: "echo", New: newEcho})
 	client := echoapi.NewEchoServiceClient(connect.NewClient(connecthttp.NewTransport(http.DefaultClient, "http://"+at["echo"])))
 	res, err := client.Echo(t.Context(), &echoapi.EchoRequest{Text: "hi"})
 	if err != nil || res.Text != "hi" {
@@ -126,7 +126,10 @@ func TestMainServesProceduresPagesHealthAndMetrics(t *testing.T) {
 		{at["admin"] + "/readyz", "ok"},
 		{at["admin"] + "/startupz", "ok"},
 		{at["admin"] + "/metrics", `rpc_server_duration_seconds_count{`},
+		{at["admin"] + "/metrics", `rpc_server_limit{`},
+		{at["admin"] + "/metrics", `rpc_server_shed_total{criticality="critical"`},
 		{at["admin"] + "/metrics", "go_goroutines"},
+		{at["admin"] + "/loglevel", "info"},
 		{at["admin"] + "/config", `{"name":"CLEAVE_TOKEN","value":"…"}`},
 		{at["admin"] + "/debug/pprof/goroutine?debug=1", "goroutine profile"},
 	} {

@@ -137,6 +137,10 @@ func (h *Host) Bus() bus.Bus { return h.process.bus }
 // set. Server uses it already; it is for plain HTTP.
 func (h *Host) Verifier() *auth.Verifier { return h.process.verifier }
 
+// TLS returns what secures connections between services, nil if CLEAVE_TLS_CERT
+// is not set. Client and Server use it already; it is for plain HTTP.
+func (h *Host) TLS() *rpi.TLS { return h.process.tls }
+
 // Resolver tells where services that do not run here are.
 func (h *Host) Resolver() discovery.Resolver { return h.process.resolver }
 
