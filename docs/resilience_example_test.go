@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -15,6 +18,7 @@ import (
 	"github.com/cleave-go/cleave/limit"
 	"github.com/cleave-go/cleave/retry"
 	"github.com/cleave-go/cleave/rpi"
+	"github.com/cleave-go/cleave/sqldb"
 )
 
 var errBusy = errors.New("the provider is busy")
@@ -117,4 +121,56 @@ func Example_breaker() {
 	kitchen.Breaker().SetMode(breaker.ForcedOpen) // while the kitchen is being moved
 	fmt.Println(kitchen.Breaker().Stats().State)
 	// Output: open
+}
+
+// notes keeps what it is told, once.
+type notes struct {
+	echoapi.UnimplementedEchoServiceHandler
+	db *sqldb.DB
+}
+
+func (n *notes) Store(ctx context.Context, r *echoapi.EchoRequest) (reply *echoapi.EchoResponse, err error) {
+	err = n.db.Update(ctx, func(ctx context.Context, tx sqldb.Tx) error {
+		reply, err = rpi.Once(ctx, tx, func() (*echoapi.EchoResponse, error) {
+			res, err := tx.ExecContext(ctx, "INSERT INTO notes (text) VALUES (?)", r.Text)
+			if err != nil {
+				return nil, err
+			}
+			number, err := res.LastInsertId()
+			return &echoapi.EchoResponse{Number: number}, err
+		})
+		return err
+	})
+	return reply, err
+}
+
+// Reads that do not wait for the slowest instance.
+func Example_hedge() {
+	addresses := discovery.Static(map[string][]string{"search": {"127.0.0.1:8091", "127.0.0.1:8092"}})
+	search := rpi.Remote("search", addresses, &rpi.RemoteOptions{Hedge: true, PerTry: 2 * time.Second})
+
+	fmt.Println(search.Breaker().Stats().State)
+	// Output: closed
+}
+
+// Plain HTTP to the instances of a service.
+func Example_roundTripper() {
+	listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "5 stars") }))
+	defer listener.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+
+	addresses := discovery.Static(map[string][]string{"ratings": {listener.Listener.Addr().String()}})
+	ratings := rpi.NewRoundTripper("ratings", addresses, nil)
+	go ratings.Run(ctx)
+	client := &http.Client{Transport: ratings}
+	res, err := client.Get("http://ratings/restaurants/7")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer res.Body.Close()
+
+	stars, err := io.ReadAll(res.Body)
+	fmt.Println(string(stars), err)
+	// Output: 5 stars <nil>
 }
