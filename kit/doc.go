@@ -13,6 +13,8 @@
 //   - Without OTEL_EXPORTER_OTLP_ENDPOINT no telemetry leaves the process. With
 //     it spans go to the collector as http/protobuf; OTEL_EXPORTER_OTLP_HEADERS
 //     and _TIMEOUT hold, and SSL_CERT_FILE names authorities of one's own.
+//     OTEL_TRACES_SAMPLER_ARG is the share of traces that are recorded with
+//     OTEL_TRACES_SAMPLER=parentbased_traceidratio; the others cost ids only.
 //
 // # What the caller owes
 //

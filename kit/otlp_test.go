@@ -108,17 +108,45 @@ func TestCollectorSettingsAreChecked(t *testing.T) {
 		{"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", "http/protobuf only"},
 		{"OTEL_EXPORTER_OTLP_TIMEOUT=soon", "number of milliseconds"},
 		{"OTEL_EXPORTER_OTLP_HEADERS=secret", "key=value"},
+		{"OTEL_TRACES_SAMPLER=some", "parentbased_traceidratio"},
+		{"OTEL_TRACES_SAMPLER=always_on", "<nil>"},
 	} {
 		environ := []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318", tt.setting}
 		if strings.Contains(tt.setting, "_ENDPOINT=") {
 			environ = environ[1:]
 		}
 		_, _, err := kit.Tracing(t.Context(), environ)
-		if err == nil || !strings.Contains(err.Error(), tt.want) {
+		if !strings.Contains(fmt.Sprint(err), tt.want) {
 			t.Errorf("%s: got %v, want an error with %q", tt.setting, err, tt.want)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("the error shows a header's value: %v", err)
 		}
+	}
+}
+
+func TestTheShareOfTracesThatIsAskedForIsRecorded(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		settings []string
+		recorded bool
+	}{
+		{nil, true},
+		{[]string{"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=1"}, true},
+		{[]string{"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0"}, false},
+		{[]string{"OTEL_TRACES_SAMPLER=always_off"}, false},
+		{[]string{"OTEL_EXPORTER_OTLP_ENDPOINT="}, false},
+	} {
+		tracer, shutdown, err := kit.Tracing(t.Context(), append([]string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1"}, tt.settings...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, span := tracer.Start(t.Context(), "any")
+		if got := span.SpanContext(); !got.IsValid() || got.IsSampled() != tt.recorded {
+			t.Errorf("%v: sampled %t, with ids %t", tt.settings, got.IsSampled(), got.IsValid())
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // nobody is there to take the spans
+		shutdown(ctx)
 	}
 }
