@@ -8,9 +8,12 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connectproto"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/cleave-go/cleave/limit"
@@ -82,6 +85,7 @@ func Shed(l *limit.Adaptive, o *ShedOptions) connect.ServerInterceptor {
 	if opts.RetryAfter <= 0 {
 		opts.RetryAfter = time.Second
 	}
+	refused := refusals(opts.RetryAfter)
 	return func(next connect.ServerFunc) connect.ServerFunc {
 		return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
 			if housekeeping(spec) || opts.Exempt != nil && opts.Exempt(spec) {
@@ -89,7 +93,7 @@ func Shed(l *limit.Adaptive, o *ShedOptions) connect.ServerInterceptor {
 			}
 			slot, err := l.Acquire(ctx, spec.Procedure, CriticalityOf(ctx))
 			if errors.Is(err, limit.ErrShed) {
-				return overloaded(opts.RetryAfter)
+				return refused[rand.IntN(len(refused))]
 			}
 			if err != nil {
 				return contextError(err)
@@ -116,10 +120,24 @@ func housekeeping(spec connect.Spec) bool {
 	return strings.HasPrefix(spec.Procedure, "/grpc.health.") || strings.HasPrefix(spec.Procedure, "/grpc.reflection.")
 }
 
-func overloaded(retryAfter time.Duration) error {
-	wait := time.Duration(float64(retryAfter) * (0.75 + rand.Float64()/2))
-	e := connect.NewError(connect.CodeResourceExhausted, "the server is at its limit").WithCause(limit.ErrShed)
-	return withInfo(withDetail(e, &errdetails.RetryInfo{RetryDelay: durationpb.New(wait)}), ReasonOverloaded, nil)
+// refusals returns the errors that calls are refused with. They are made once, their details
+// as the wire has them: to refuse a call must cost less than to serve it.
+func refusals(retryAfter time.Duration) (all [8]error) {
+	for i := range all {
+		spread := 0.75 + 0.5*float64(i)/float64(len(all)-1)
+		e := connect.NewError(connect.CodeResourceExhausted, "the server is at its limit").WithCause(limit.ErrShed)
+		for _, m := range []proto.Message{
+			&errdetails.RetryInfo{RetryDelay: durationpb.New(time.Duration(float64(retryAfter) * spread).Round(time.Millisecond))},
+			&errdetails.ErrorInfo{Reason: ReasonOverloaded},
+		} {
+			if d, err := connectproto.NewErrorDetail(m); err == nil { // these marshal
+				d.Debug, _ = protojson.Marshal(m)
+				e = e.WithDetail(d)
+			}
+		}
+		all[i] = e
+	}
+	return all
 }
 
 // Throttle returns an interceptor for CallOptions that no longer sends most of

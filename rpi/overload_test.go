@@ -325,3 +325,28 @@ func TestAThrottledCallerStopsSendingWhatIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// What a server spends on a call that it refuses, beside one that does nothing.
+func BenchmarkRefusal(b *testing.B) {
+	for _, tt := range []struct {
+		name string
+		most int
+	}{{"refused", 1}, {"served", 100}} {
+		b.Run(tt.name, func(b *testing.B) {
+			l, err := limit.NewAdaptive(&limit.AdaptiveOptions{Initial: tt.most, Min: 1, Max: tt.most, Queue: -1})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := l.Acquire(b.Context(), "", limit.Critical); err != nil {
+				b.Fatal(err)
+			}
+			handler := rpi.Handler(shedding(l, nil, &answering{}))
+			b.ReportAllocs()
+			for b.Loop() {
+				r := httptest.NewRequest(http.MethodPost, "/cleave.rpi.echo.v1.EchoService/Echo", strings.NewReader("\n\x01A"))
+				r.Header.Set("Content-Type", "application/proto")
+				handler.ServeHTTP(httptest.NewRecorder(), r)
+			}
+		})
+	}
+}
