@@ -98,14 +98,13 @@ func TestDecodeSaysWhatItDoesNotKnow(t *testing.T) {
 }
 
 func TestEncodeRefusesAnEventWithoutAName(t *testing.T) {
+	type unnamed struct{ approved }
 	for _, e := range []orderEvent{nil, unnamed{}} {
 		if rec, err := codec.Encode(e); !errors.Is(err, event.ErrUnknownType) {
 			t.Errorf("%T: got %+v, %v", e, rec, err)
 		}
 	}
 }
-
-type unnamed struct{ approved }
 
 func TestACodecThatCannotBePanicsAtStart(t *testing.T) {
 	for name, c := range map[string]struct {

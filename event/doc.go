@@ -39,6 +39,7 @@
 //
 // # Testing
 //
-// Events are plain values: compare them. eventsourcetest tests decisions by
+// Events are plain values: compare them. The analyzer tools/sealedswitch finds
+// type switches and codecs that forget one. eventsourcetest tests decisions by
 // given events, a command, and the events it should make.
 package event

@@ -10,6 +10,9 @@ unformatted=$(gofmt -l .)
 echo "== go vet"
 go vet work
 
+echo "== sealedswitch: type switches and codecs name every event"
+go vet -vettool="$(go tool -n sealedswitch)" work
+
 echo "== staticcheck"
 go tool staticcheck work
 

@@ -55,6 +55,7 @@ func tickets() projection.Projection {
 				return deliveries.Ready(ctx, tx, orderID)
 			case kitchenapi.Cancelled:
 				return deliveries.Cancel(ctx, tx, orderID)
+			case kitchenapi.PreparationStarted, kitchenapi.PickedUp, kitchenapi.Revised:
 			}
 			return nil
 		}),
