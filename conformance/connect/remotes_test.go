@@ -72,19 +72,21 @@ func (r *remotes) transport(t target) (connect.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	carrier, err := t.http()
+	secure, err := t.tls()
 	if err != nil {
 		return nil, err
 	}
+	h2 := t.HTTPVersion == "HTTP_VERSION_2"
 	options := rpi.CallOptions{Timeout: -1, Tracer: tracer(), Meter: meter()}
 	addr := fmt.Sprintf("%s:%d", t.Host, t.Port)
 	switch r.role {
 	case "grpcwire client":
 		return rpi.Wire(grpcwire.NewTransport(addr, &grpcwire.TransportOptions{MaxMessage: t.ReceiveLimit}), options), nil
-	case "fixed client": // through rpi.Wire instead of rpi.Remote
-		return rpi.Wire(connecthttp.NewTransport(&http.Client{Transport: carrier}, "http://"+addr, wire...), options), nil
+	case "fixed client": // through rpi.Wire instead of rpi.Remote, over net/http's connections
+		scheme, carrier := carrier(h2, secure)
+		return rpi.Wire(connecthttp.NewTransport(&http.Client{Transport: carrier}, scheme+addr, wire...), options), nil
 	}
-	remote, err := remote(addr, &rpi.RemoteOptions{Call: options, HTTP: carrier, Wire: wire, Logger: quiet})
+	remote, err := remote(addr, &rpi.RemoteOptions{Call: options, Conns: rpi.ConnOptions{HTTP2: h2, TLS: secure}, Wire: wire, Logger: quiet})
 	if err != nil {
 		return nil, err
 	}
@@ -135,22 +137,13 @@ func (t target) wire() ([]connecthttp.Option, error) {
 	return wire, nil
 }
 
-// http returns what carries the requests: the default for HTTP/1.1, otherwise
-// HTTP/2, and either over TLS if the target has a certificate.
-func (t target) http() (http.RoundTripper, error) {
-	h2 := t.HTTPVersion == "HTTP_VERSION_2"
-	if !h2 && t.ServerCert == nil {
+// tls returns what secures the connections, nil for plain text.
+func (t target) tls() (*tls.Config, error) {
+	if t.ServerCert == nil {
 		return nil, nil
 	}
-	carrier := &http.Transport{DisableCompression: true, Protocols: &http.Protocols{}}
-	if t.ServerCert == nil {
-		carrier.Protocols.SetUnencryptedHTTP2(true)
-		return carrier, nil
-	}
-	carrier.Protocols.SetHTTP1(!h2)
-	carrier.Protocols.SetHTTP2(h2)
-	carrier.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
-	if !carrier.TLSClientConfig.RootCAs.AppendCertsFromPEM(t.ServerCert) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	if !c.RootCAs.AppendCertsFromPEM(t.ServerCert) {
 		return nil, errors.New("the runner's certificate does not parse")
 	}
 	if t.ClientCreds != nil {
@@ -158,16 +151,21 @@ func (t target) http() (http.RoundTripper, error) {
 		if err != nil {
 			return nil, err
 		}
-		carrier.TLSClientConfig.Certificates = []tls.Certificate{cert}
+		c.Certificates = []tls.Certificate{cert}
 	}
-	return secured{carrier}, nil
+	return c, nil
 }
 
-// secured sends to https what is addressed to http.
-type secured struct{ http.RoundTripper }
-
-func (s secured) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.URL.Scheme = "https"
-	return s.RoundTripper.RoundTrip(r)
+// carrier returns net/http's own connections, and the scheme of what goes over
+// them.
+func carrier(h2 bool, secure *tls.Config) (scheme string, _ http.RoundTripper) {
+	c := &http.Transport{DisableCompression: true, Protocols: &http.Protocols{}, TLSClientConfig: secure}
+	if secure == nil {
+		c.Protocols.SetHTTP1(!h2)
+		c.Protocols.SetUnencryptedHTTP2(h2)
+		return "http://", c
+	}
+	c.Protocols.SetHTTP1(!h2)
+	c.Protocols.SetHTTP2(h2)
+	return "https://", c
 }
