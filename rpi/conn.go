@@ -151,7 +151,8 @@ func (c *conn) roundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case err == nil:
 		return res, nil
-	case c.most == 1 && c.wire.written.Load() == before, c.most > 1 && refusedStream(err):
+	case c.most == 1 && c.wire.written.Load() == before && c.Err() != nil, // else the request is at fault
+		c.most > 1 && refusedStream(err):
 		return nil, &unsentError{err}
 	}
 	return nil, err

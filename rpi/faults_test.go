@@ -71,7 +71,7 @@ func faulty(next http.Handler) http.Handler {
 
 func TestFaultsExecuteNoCallTwiceThatIsNotIdempotent(t *testing.T) {
 	t.Parallel()
-	calls := 6_000
+	calls := 3_000
 	if os.Getenv("CLEAVE_LONG") != "" {
 		calls = 100_000
 	}

@@ -86,6 +86,7 @@ func (p *pool) follow(c *conn, res *http.Response) *http.Response {
 		p.mu.Lock()
 		p.busy--
 		delete(p.conns, c)
+		p.dialMore()
 		p.mu.Unlock()
 	case res.Body == http.NoBody:
 		p.put(c)
@@ -260,7 +261,7 @@ func (p *pool) connect() {
 	defer p.mu.Unlock()
 	p.dialing--
 	switch {
-	case err != nil && ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil && p.busy == 0: // else those tell
 		p.fallSilent()
 	case err != nil:
 		for n := len(p.waiting); n > 0 && (p.opts.HTTP2 || n == len(p.waiting)); n-- {

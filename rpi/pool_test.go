@@ -420,3 +420,30 @@ func TestWhoWaitsForADialThatFailsIsTold(t *testing.T) {
 		callers.Wait()
 	}
 }
+
+func TestADialThatTakesTooLongEndsNoCallUnderWay(t *testing.T) {
+	t.Parallel()
+	s := slow{inside: make(chan struct{}), leave: make(chan struct{})}
+	var dials atomic.Int64
+	client, _ := remote(t, at(h2c(t, echoHandler(s), nil)), &rpi.RemoteOptions{Attempts: 1, Conns: rpi.ConnOptions{Dial: 50 * time.Millisecond,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if dials.Add(1) > 1 {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}}})
+	under := make(chan error, 1)
+	go func() {
+		_, err := client.Echo(t.Context(), &echoapi.EchoRequest{})
+		under <- err
+	}()
+	<-s.inside
+	if _, err := client.Echo(t.Context(), &echoapi.EchoRequest{}); connect.CodeOf(err) != connect.CodeUnavailable {
+		t.Errorf("a call without a connection ended with %v, want unavailable", err)
+	}
+	close(s.leave)
+	if err := <-under; err != nil {
+		t.Errorf("the call under way ended with %v", err)
+	}
+}
