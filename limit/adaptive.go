@@ -29,7 +29,7 @@ type AdaptiveOptions struct {
 	Tolerance float64
 
 	// Probe is how long the limiter, while always busy, works with an old measure of how long calls take at
-	// rest before it takes a new one; or 500 times as long as calls take, if that is more. Default: 10 s.
+	// rest before it takes a new one; or 200 times as long as calls take, if that is more. Default: 10 s.
 	Probe time.Duration
 }
 

@@ -49,7 +49,7 @@ const (
 	probeSamples  = 40
 	steepest      = 0.5
 	smoothing     = 0.2
-	slowProbes    = 500 // times the time that calls take, between probes
+	slowProbes    = 200 // times the time that calls take, between probes
 	fellWait      = 20  // the same, before one because the limit fell
 )
 

@@ -231,3 +231,27 @@ func TestAThrottledClientSendsLittleMoreThanIsAccepted(t *testing.T) {
 		}
 	})
 }
+
+func TestASlowSpellUnderOverloadIsNotRememberedForLong(t *testing.T) {
+	for _, slots := range []int{10, 50} {
+		synctest.Test(t, func(t *testing.T) {
+			l, r := newAdaptive(t, nil), newResource(slots, 20*time.Millisecond)
+			o := load{l: l, r: r, every: 20 * time.Millisecond / time.Duration(2*slots), share: map[limit.Priority]int{limit.Default: 1}}
+			best := float64(slots) / 0.02
+			rate := func(span time.Duration) float64 { return float64(served(o.run(span))) / span.Seconds() }
+			rate(10 * time.Second)
+			r.takes.Store(int64(80 * time.Millisecond))
+			spell := rate(5 * time.Second)
+			r.takes.Store(int64(20 * time.Millisecond))
+			rate(time.Second)
+			after := rate(5 * time.Second)
+			t.Logf("%d slots: %.0f/s of %.0f while it is slow, %.0f/s of %.0f one second later, limit %d", slots, spell, best/4, after, best, l.Stats().Limit)
+			if spell < 0.9*best/4 {
+				t.Errorf("%d slots: %.0f/s while it is slow, want 90%% of %.0f", slots, spell, best/4)
+			}
+			if after < 0.9*best {
+				t.Errorf("%d slots: %.0f/s afterwards, want 90%% of %.0f", slots, after, best)
+			}
+		})
+	}
+}

@@ -231,14 +231,14 @@ func offer(client echoapi.EchoServiceClient, every, span time.Duration) (made, a
 	return made, answered
 }
 
-func checkOverload(t *testing.T, made, answered [3]int64, span time.Duration) {
+func checkOverload(t *testing.T, made, answered [3]int64, span time.Duration, best float64) {
 	t.Helper()
 	goodput := float64(answered[0]+answered[1]+answered[2]) / span.Seconds()
 	critical := float64(answered[limit.Critical]) / float64(made[limit.Critical])
-	t.Logf("offered %.0f/s, goodput %.0f/s of 500, critical %.2f%% of %d, default %d of %d, sheddable %d of %d", float64(made[0]+made[1]+made[2])/span.Seconds(), goodput,
+	t.Logf("offered %.0f/s, goodput %.0f/s of %.0f, critical %.2f%% of %d, default %d of %d, sheddable %d of %d", float64(made[0]+made[1]+made[2])/span.Seconds(), goodput, best,
 		100*critical, made[limit.Critical], answered[limit.Default], made[limit.Default], answered[limit.Sheddable], made[limit.Sheddable])
-	if goodput < 450 {
-		t.Errorf("goodput is %.0f/s, want at least 450", goodput)
+	if goodput < 0.9*best {
+		t.Errorf("goodput is %.0f/s, want 90%% of %.0f", goodput, best)
 	}
 	if critical < 0.99 {
 		t.Errorf("%.2f%% of the critical calls were answered, want 99%%", 100*critical)
@@ -253,12 +253,13 @@ func TestTenTimesTheLoadIsServedAtCapacityAndTheCriticalFirst(t *testing.T) {
 		const span = 5 * time.Second
 		s := shedding(limiter(t, nil), nil, &pooled{slots: make(chan struct{}, 10), takes: 20 * time.Millisecond})
 		made, answered := offer(echoapi.NewEchoServiceClient(connect.NewClient(rpi.Local(s, nil))), 200*time.Microsecond, span)
-		checkOverload(t, made, answered, span)
+		checkOverload(t, made, answered, span, 500)
 	})
 }
 
 // The same with the clock of the machine, which has to make the load, too: more
-// than three times of it over the wire is left to machines with nothing else to do.
+// than three times of it over the wire is left to machines with nothing else to do. What ten callers
+// at a time get before is what the machine can do just now.
 func TestOverloadOfARealServer(t *testing.T) {
 	if os.Getenv("CLEAVE_LONG") == "" {
 		t.Skip("CLEAVE_LONG is not set: the same is simulated above")
@@ -269,7 +270,8 @@ func TestOverloadOfARealServer(t *testing.T) {
 		every time.Duration
 	}{{"local, 5000/s", 200 * time.Microsecond}, {"wire, 1500/s", 667 * time.Microsecond}} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := shedding(limiter(t, nil), nil, &pooled{slots: make(chan struct{}, 10), takes: 20 * time.Millisecond})
+			l := limiter(t, nil)
+			s := shedding(l, nil, &pooled{slots: make(chan struct{}, 10), takes: 20 * time.Millisecond})
 			to := rpi.Local(s, nil)
 			if strings.HasPrefix(tt.name, "wire") {
 				server := httptest.NewServer(rpi.Handler(s))
@@ -278,10 +280,34 @@ func TestOverloadOfARealServer(t *testing.T) {
 				defer carrier.CloseIdleConnections()
 				to = rpi.Wire(connecthttp.NewTransport(carrier, server.URL), rpi.CallOptions{})
 			}
-			made, answered := offer(echoapi.NewEchoServiceClient(connect.NewClient(to)), tt.every, span)
-			checkOverload(t, made, answered, span)
+			client := echoapi.NewEchoServiceClient(connect.NewClient(to))
+			best := capacity(t, client, 5*time.Second)
+			made, answered := offer(client, tt.every, span)
+			t.Logf("ten callers at a time get %.0f/s; the limit is %d", best, l.Stats().Limit)
+			checkOverload(t, made, answered, span, min(best, 500))
 		})
 	}
+}
+
+// capacity is how many calls a second ten callers at a time get answered.
+func capacity(t *testing.T, client echoapi.EchoServiceClient, span time.Duration) float64 {
+	t.Helper()
+	var calls sync.WaitGroup
+	var answered atomic.Int64
+	begin := time.Now()
+	for range 10 {
+		calls.Go(func() {
+			for time.Since(begin) < span {
+				if _, err := client.Echo(rpi.WithCriticality(context.Background(), limit.Critical), &echoapi.EchoRequest{}); err != nil {
+					t.Error(err)
+					return
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	calls.Wait()
+	return float64(answered.Load()) / span.Seconds()
 }
 
 func TestAThrottledCallerStopsSendingWhatIsRefused(t *testing.T) {
