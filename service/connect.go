@@ -27,6 +27,8 @@ func (p *process) connect(ctx context.Context, chosen []Named) error {
 			return fmt.Errorf("CLEAVE_JWKS, CLEAVE_ISSUER, CLEAVE_AUDIENCE: %w", err)
 		}
 		p.verifier = v
+	} else {
+		p.logger.Info("callers' tokens are not read, every caller is anonymous: CLEAVE_JWKS is not set")
 	}
 	if p.settings.tls.Cert != "" {
 		t, err := rpi.NewTLS(p.settings.tls, &rpi.TLSOptions{Logger: p.logger})
