@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -96,11 +97,22 @@ func (g *gateway) mount(s *graphql.Schema) error {
 		if err := handle(g.mux, pattern, view); err != nil {
 			return err
 		}
+		if path, ok := strings.CutPrefix(pattern, "GET "); ok {
+			if err := handle(g.mux, path, http.HandlerFunc(g.onlyRead)); err != nil {
+				return err
+			}
+		}
 	}
 	g.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, r, callOf(r.Context()), http.StatusNotFound, graphql.Errorf(graphql.NotFound, "the graph is at %s", graphPath))
 	})
 	return nil
+}
+
+// onlyRead answers who does something else to a view than read it.
+func (g *gateway) onlyRead(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", "GET, HEAD")
+	g.refuse(w, r, callOf(r.Context()), http.StatusMethodNotAllowed, graphql.Errorf(graphql.BadUserInput, "%s is not served here, only GET", r.Method))
 }
 
 // graphPath is where the graph is served.

@@ -49,6 +49,9 @@ func TestRequestsAreMeasuredByOperation(t *testing.T) {
 	f.send(t, `{nope}`)
 	f.send(t, `{nope}`, "Accept", "text/html")
 	f.send(t, "/nowhere")
+	if resp, _ := f.send(t, "/consumers/1", ":method", "DELETE"); resp.Header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("allowed is %q", resp.Header.Get("Allow"))
+	}
 	for i := range 300 {
 		f.send(t, fmt.Sprintf(`query Q%d {consumer(id:"1"){id}}`, i), "Authorization", f.token(t, fmt.Sprint("c", i%10), time.Hour))
 	}
@@ -59,6 +62,7 @@ func TestRequestsAreMeasuredByOperation(t *testing.T) {
 		"cleave.gateway.requests code=BAD_USER_INPUT status=200":   1,
 		"cleave.gateway.requests code=BAD_USER_INPUT status=406":   1,
 		"cleave.gateway.requests code=NOT_FOUND status=404":        1,
+		"cleave.gateway.requests code=BAD_USER_INPUT status=405":   1,
 		"cleave.gateway.upstream.calls kind=query operation=Mine":  2,
 		"cleave.gateway.upstream.calls kind=query operation=Q1":    1,
 		"cleave.gateway.upstream.calls kind=query operation=other": 101,
