@@ -155,6 +155,15 @@ func (p *pool) get(ctx context.Context) (*conn, error) {
 	return nil, &unsentError{ctx.Err()}
 }
 
+// ready makes a connection unless there is a free one.
+func (p *pool) ready(ctx context.Context) error {
+	c, err := p.get(ctx)
+	if err == nil {
+		p.put(c)
+	}
+	return err
+}
+
 func (p *pool) refusal() error {
 	if p.closed {
 		return errPoolClosed

@@ -148,20 +148,48 @@ func (t *RemoteTransport) open(ctx context.Context, spec connect.Spec) (connect.
 		giveUp(ctx)
 		return nil, refused(t.service, err)
 	}
-	picked, err := t.pick(ctx)
+	var once sync.Once // both directions of a stream may end it
+	judge := func(err error) { once.Do(func() { permit.Done(ctx, err) }) }
+	picked, err := t.reach(ctx)
 	if err != nil {
-		permit.Done(ctx, err)
+		judge(err)
 		return nil, err
 	}
 	begin := time.Now()
-	end := func(err error) { picked.Done(unwell(err)); permit.Done(ctx, err) }
+	end := func(err error) { picked.Done(unwell(err)); judge(err) }
 	stream, err := t.endpoint(picked.Instance.Addr).NewClientStream(ctx, spec)
 	if err != nil {
 		end(err)
 		return nil, err
 	}
 	// What a stream says of its service is whether it opens, not how long it lasts.
-	return &watched{ClientStream: stream, onFirst: func() { picked.Answered(time.Since(begin), nil); permit.Done(ctx, nil) }, onEnd: end}, nil
+	return &watched{ClientStream: stream, onFirst: func() { picked.Answered(time.Since(begin), nil); judge(nil) }, onEnd: end}, nil
+}
+
+// reach chooses an instance to which there is a connection. A stream cannot be
+// sent again, so those that cannot be reached are passed over before it begins.
+func (t *RemoteTransport) reach(ctx context.Context) (*discovery.Picked, error) {
+	var tried []string
+	picked, err := t.pick(ctx)
+	for n := 1; err == nil; n++ {
+		p := t.endpoint(picked.Instance.Addr).pool
+		if p == nil || n > elsewhere {
+			return picked, nil
+		}
+		if err = p.ready(ctx); err == nil {
+			return picked, nil
+		}
+		err = plainError(ctx, err)
+		picked.Done(unwell(err))
+		tried = append(tried, picked.Instance.ID)
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		if next, none := t.balancer.Pick(tried...); none == nil {
+			picked, err = next, nil
+		}
+	}
+	return nil, err
 }
 
 // Breaker returns the breaker that guards the service.

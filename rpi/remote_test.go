@@ -285,6 +285,28 @@ func TestStreamsPassOnEitherBinding(t *testing.T) {
 	}
 }
 
+func TestAStreamPassesOverInstancesThatCannotBeReached(t *testing.T) {
+	t.Parallel()
+	addr := h2c(t, echoHandler(streaming{}), nil)
+	for _, h2 := range []bool{false, true} {
+		client, _ := remote(t, at(deadAddr(t), deadAddr(t), addr), &rpi.RemoteOptions{Conns: rpi.ConnOptions{HTTP2: h2}})
+		for range 10 {
+			up, err := client.CountUp(t.Context(), &echoapi.EchoRequest{Number: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m, err := up.Receive(); err != nil || m.Number != 1 {
+				t.Fatalf("got %v, %v", m, err)
+			}
+			up.Close() //nolint:errcheck // it has served its purpose
+		}
+	}
+	nowhere, _ := remote(t, at(deadAddr(t)), nil)
+	if _, err := nowhere.CountUp(t.Context(), &echoapi.EchoRequest{}); connect.CodeOf(err) != connect.CodeUnavailable {
+		t.Errorf("got %v, want unavailable", err)
+	}
+}
+
 func testStreams(t *testing.T, client echoapi.EchoServiceClient) {
 	up, err := client.CountUp(t.Context(), &echoapi.EchoRequest{Number: 5})
 	if err != nil {
