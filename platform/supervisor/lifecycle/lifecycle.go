@@ -90,7 +90,7 @@ type Action struct {
 // Policy holds the times and limits of a program.
 type Policy struct {
 	StartTimeout time.Duration // until ready. Default: 60 s.
-	StopTimeout  time.Duration // from Term to Kill. Default: 15 s.
+	StopTimeout  time.Duration // from Term to Kill. Default: 25 s, of which package service needs 23 at most.
 	DrainTimeout time.Duration // until Term comes without Drained. Default: 5 s.
 	SteadyAfter  time.Duration // ready for so long clears the failures. Default: 10 s.
 	PauseMin     time.Duration // the first pause; doubles. Default: 100 ms.
@@ -106,7 +106,7 @@ func (p Policy) WithDefaults() Policy {
 		}
 	}
 	set(&p.StartTimeout, time.Minute)
-	set(&p.StopTimeout, 15*time.Second)
+	set(&p.StopTimeout, 25*time.Second)
 	set(&p.DrainTimeout, 5*time.Second)
 	set(&p.SteadyAfter, 10*time.Second)
 	set(&p.PauseMin, 100*time.Millisecond)
