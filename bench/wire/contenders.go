@@ -31,6 +31,8 @@ var contenders = []contender{
 	{"grpcwire, whole chain, traces 1 %", leanServe(chainServer), leanDial(chainWire)},
 	{"grpc-go client, grpcwire server", leanServe(bareServer), grpcDial()},
 	{"grpcwire client, grpc-go server", grpcServe(), leanDial(bareWire)},
+	{"Kratos, traces 1 %", kratosServe, kratosDial},
+	{"go-zero zrpc", zrpcServe, zrpcDial},
 	{"connect, h2c", connectServe, connectDial()},
 	{"connect, gRPC over h2c", connectServe, connectDial(connecthttp.WithGRPC())},
 	{"raw frames", framesServe, framesDial},

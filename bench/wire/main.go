@@ -227,6 +227,9 @@ func child(role string) error {
 			return err
 		}
 		go func() { exit(c.serve(ln)) }()
+		if err := reachable(ln.Addr().String()); err != nil {
+			return err
+		}
 		fmt.Println(ln.Addr())
 	} else {
 		call, err := c.dial(j.Addr)
@@ -241,6 +244,18 @@ func child(role string) error {
 		run = func() (any, error) { return load(call, j.Callers, j.Length), nil }
 	}
 	return obey(os.Stdin, os.Stdout, run)
+}
+
+// reachable waits until the server listens: some listen for themselves.
+func reachable(addr string) (err error) {
+	for range 500 {
+		var nc net.Conn
+		if nc, err = net.Dial("tcp", addr); err == nil {
+			return nc.Close()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return err
 }
 
 func cpuUsed() float64 {
