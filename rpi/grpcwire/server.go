@@ -76,17 +76,25 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	workers := newPool()
 	defer workers.close()
 	var failed error
+	refusals := 0
 	for {
 		nc, err := ln.Accept()
 		if err != nil {
-			if ctx.Err() == nil {
-				if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() {
-					continue
-				}
-				failed = err
+			if ctx.Err() != nil {
+				break
 			}
-			break
+			if refusals++; refusals > maxRefusals || errors.Is(err, net.ErrClosed) {
+				failed = err
+				break
+			}
+			s.opts.Logger.Warn("no connection accepted", "error", err) // as when there are too many open files
+			select {
+			case <-time.After(time.Duration(refusals) * 50 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
 		}
+		refusals = 0
 		mu.Lock()
 		if len(conns) >= s.opts.MaxConns {
 			mu.Unlock()
@@ -112,6 +120,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	all.Wait()
 	return failed
 }
+
+// maxRefusals bounds how often in a row a listener may fail to accept.
+const maxRefusals = 20
 
 // serverConn is one connection of a client.
 type serverConn struct {
@@ -179,6 +190,8 @@ func (c *serverConn) drainCalls(atMost time.Duration) {
 		select {
 		case <-c.empty:
 		case <-timer.C:
+			c.fail(net.ErrClosed)
+			return
 		case <-c.gone:
 			return
 		}
