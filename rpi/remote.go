@@ -3,6 +3,7 @@ package rpi
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -29,7 +30,11 @@ type RemoteOptions struct {
 	HTTP     http.RoundTripper          // carries the requests instead. Default: connections of its own
 	Caller   string                     // who calls, to tell the measurements of several apart. Default: ""
 	Wire     []connecthttp.Option       // such as connecthttp.WithGRPC, for what is not Connect. Default: Connect, binary
-	Logger   *slog.Logger               // Default: slog.Default()
+	// Endpoint returns a transport to one instance, such as one of grpcwire,
+	// instead of what Conns, HTTP and Wire say. It is closed, if it is an
+	// io.Closer, when the instance is gone. Default: nil
+	Endpoint func(addr string) connect.Transport
+	Logger   *slog.Logger // Default: slog.Default()
 }
 
 // RemoteTransport is a transport to the instances of a service, wherever they
@@ -46,6 +51,7 @@ type RemoteTransport struct {
 	conns    ConnOptions
 	http     http.RoundTripper // nil: pools for each instance
 	wire     []connecthttp.Option
+	other    func(addr string) connect.Transport // nil: none
 	logger   *slog.Logger
 	caller   string
 	meter    metric.Meter // nil: none
@@ -69,6 +75,9 @@ func (e endpoint) close() {
 	if e.pool != nil {
 		e.pool.close()
 	}
+	if c, ok := e.Transport.(io.Closer); ok {
+		_ = c.Close()
+	}
 }
 
 // Remote returns a transport to the instances of service that r names. It
@@ -86,7 +95,7 @@ func Remote(service string, r discovery.Resolver, o *RemoteOptions) *RemoteTrans
 	}
 	t := &RemoteTransport{
 		service: service, resolver: r, attempts: opts.Attempts, perTry: opts.PerTry, logger: opts.Logger,
-		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]endpoint{},
+		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]endpoint{}, other: opts.Endpoint,
 		conns: opts.Conns, http: opts.HTTP, wire: wireOptions(opts.Wire), caller: opts.Caller, meter: opts.Call.Meter,
 	}
 	if t.breaker = opts.Breaker; t.breaker == nil {
@@ -231,6 +240,10 @@ func (t *RemoteTransport) endpoint(addr string) endpoint {
 }
 
 func (t *RemoteTransport) newEndpoint(addr string) (e endpoint) {
+	if t.other != nil {
+		e.Transport = t.other(addr)
+		return e
+	}
 	if e.http = t.http; e.http == nil {
 		e.pool = newPool(addr, t.conns)
 		e.http = e.pool

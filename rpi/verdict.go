@@ -14,6 +14,7 @@ import (
 
 	"github.com/cleave-go/cleave/breaker"
 	"github.com/cleave-go/cleave/discovery"
+	"github.com/cleave-go/cleave/rpi/grpcwire"
 )
 
 // ReasonBreakerOpen is the reason of a call that was refused because the
@@ -69,7 +70,7 @@ func unsent(err error) bool {
 	if errors.Is(err, discovery.ErrNoInstance) {
 		return true
 	}
-	if _, ok := errors.AsType[*unsentError](err); ok {
+	if _, ok := errors.AsType[*unsentError](err); ok || errors.Is(err, grpcwire.ErrUnprocessed) {
 		return true
 	}
 	op, ok := errors.AsType[*net.OpError](err) // of a caller's own carrier

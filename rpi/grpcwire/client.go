@@ -63,7 +63,7 @@ func NewTransport(addr string, o *TransportOptions) *Transport {
 	return &Transport{addr: addr, opts: opts}
 }
 
-// Close ends the connection and the calls on it.
+// Close lets no more calls begin. The connection ends with the calls on it.
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	t.closed = true
@@ -71,7 +71,7 @@ func (t *Transport) Close() error {
 	t.current = nil
 	t.mu.Unlock()
 	if c != nil {
-		c.fail(net.ErrClosed)
+		c.leave()
 	}
 	return nil
 }
@@ -209,6 +209,20 @@ func (c *clientConn) free() {
 	}
 }
 
+// leave ends c when its calls have ended.
+func (c *clientConn) leave() {
+	c.mu.Lock()
+	c.leaving = true
+	idle := len(c.streams) == 0
+	for len(c.queue) > 0 {
+		c.free()
+	}
+	c.mu.Unlock()
+	if idle {
+		c.close()
+	}
+}
+
 // wait blocks until another call has ended. It unlocks c.
 func (c *clientConn) wait(ctx context.Context) error {
 	turn := make(chan struct{}, 1)
@@ -234,7 +248,6 @@ func (c *clientConn) wait(ctx context.Context) error {
 func (c *clientConn) goAway(last, _ uint32) {
 	c.t.retire(c)
 	c.mu.Lock()
-	c.leaving = true
 	var lost []*stream
 	for id, s := range c.streams {
 		if id > last {
@@ -242,18 +255,12 @@ func (c *clientConn) goAway(last, _ uint32) {
 			delete(c.streams, id)
 		}
 	}
-	idle := len(c.streams) == 0
-	for len(c.queue) > 0 {
-		c.free()
-	}
 	c.mu.Unlock()
 	c.last = nil
 	for _, s := range lost {
 		s.broken(ErrUnprocessed)
 	}
-	if idle {
-		go c.fail(net.ErrClosed)
-	}
+	c.leave()
 }
 
 func (c *clientConn) headers(id uint32, fields []hpack.HeaderField, tooLarge, end bool) error {

@@ -176,8 +176,13 @@ func expectPreface(nc net.Conn) error {
 	return nil
 }
 
-// drainCalls ends the connection when its calls have ended, or too much time
-// has passed.
+// linger is how long a client may take to leave when its calls have ended.
+// Until then its late calls are refused: a connection closed under them would
+// not say that they were not begun.
+const linger = time.Second
+
+// drainCalls tells the client to go elsewhere, and ends the connection when its
+// calls have ended, or too much time has passed.
 func (c *serverConn) drainCalls(atMost time.Duration) {
 	c.mu.Lock()
 	c.draining = true
@@ -196,7 +201,13 @@ func (c *serverConn) drainCalls(atMost time.Duration) {
 			return
 		}
 	}
-	c.close()
+	patience := time.NewTimer(linger)
+	defer patience.Stop()
+	select {
+	case <-c.gone:
+	case <-patience.C:
+		c.close()
+	}
 }
 
 func (c *serverConn) goAway(uint32, uint32) {}

@@ -278,6 +278,7 @@ func TestAStoppingServerFinishesWhatIsUnderWay(t *testing.T) {
 	if f := p.until(headers); f.fields["grpc-status"] != "0" {
 		t.Errorf("got status %q, want 0", f.fields["grpc-status"])
 	}
+	p.nc.Close()
 	if err := <-server.ended; err != nil {
 		t.Errorf("Serve returned %v", err)
 	}
