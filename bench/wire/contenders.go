@@ -9,7 +9,9 @@ import (
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 
+	"github.com/cleave-go/cleave/discovery"
 	"github.com/cleave-go/cleave/internal/echoapi"
 	"github.com/cleave-go/cleave/rpi"
 	"github.com/cleave-go/cleave/rpi/grpcwire"
@@ -27,10 +29,10 @@ const baseline = "grpc-go"
 var contenders = []contender{
 	{baseline, grpcServe(), grpcDial()},
 	{"grpc-go, OpenTelemetry 1 %", grpcServe(otelServer), grpcDial(otelClient)},
-	{"grpcwire", leanServe(bareServer), leanDial(bareWire)},
-	{"grpcwire, whole chain, traces 1 %", leanServe(chainServer), leanDial(chainWire)},
+	{"grpcwire", leanServe(bareServer), leanDial},
+	{"grpcwire, whole chain, traces 1 %", leanServe(chainServer), chainDial},
 	{"grpc-go client, grpcwire server", leanServe(bareServer), grpcDial()},
-	{"grpcwire client, grpc-go server", grpcServe(), leanDial(bareWire)},
+	{"grpcwire client, grpc-go server", grpcServe(), leanDial},
 	{"Kratos, traces 1 %", kratosServe, kratosDial},
 	{"go-zero zrpc", zrpcServe, zrpcDial},
 	{"connect, h2c", connectServe, connectDial()},
@@ -55,25 +57,32 @@ func bareServer() *connect.Server {
 }
 
 func chainServer() *connect.Server {
-	s := rpi.NewServer(&rpi.ServerOptions{Tracer: tracer().Tracer("wire")})
+	s := rpi.NewServer(&rpi.ServerOptions{Tracer: sampled()})
 	echoapi.RegisterEchoServiceHandler(s, echoServer{})
 	return s
 }
 
-func bareWire(t connect.Transport) connect.Transport { return t }
+// sampled records one trace in a hundred.
+func sampled() trace.Tracer {
+	return rpi.Sampled(sdktrace.NewTracerProvider().Tracer("wire"), .01)
+}
 
-func chainWire(t connect.Transport) connect.Transport {
-	return rpi.Wire(t, rpi.CallOptions{Tracer: tracer().Tracer("wire")})
+// chainDial is what a service uses: balancer, breaker, retries and the rest.
+func chainDial(addr string) (caller, error) {
+	remote := rpi.Remote("echo", discovery.Static(map[string][]string{"echo": {addr}}), &rpi.RemoteOptions{
+		Call:     rpi.CallOptions{Tracer: sampled()},
+		Endpoint: func(addr string) connect.Transport { return grpcwire.NewTransport(addr, nil) },
+	})
+	go func() { exit(remote.Run(context.Background())) }()
+	return echoapi.NewEchoServiceClient(connect.NewClient(remote)).Echo, nil
 }
 
 func leanServe(server func() *connect.Server) func(net.Listener) error {
 	return func(ln net.Listener) error { return grpcwire.NewServer(server(), nil).Serve(context.Background(), ln) }
 }
 
-func leanDial(wrap func(connect.Transport) connect.Transport) func(string) (caller, error) {
-	return func(addr string) (caller, error) {
-		return echoapi.NewEchoServiceClient(connect.NewClient(wrap(grpcwire.NewTransport(addr, nil)))).Echo, nil
-	}
+func leanDial(addr string) (caller, error) {
+	return echoapi.NewEchoServiceClient(connect.NewClient(grpcwire.NewTransport(addr, nil))).Echo, nil
 }
 
 func connectServe(ln net.Listener) error {
