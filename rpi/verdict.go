@@ -3,6 +3,7 @@ package rpi
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"os"
 	"syscall"
@@ -46,7 +47,9 @@ func Classify(ctx context.Context, err error) breaker.Outcome {
 func newBreaker(service string, onEvent func(breaker.Event)) *breaker.Breaker {
 	b, err := breaker.New(service, &breaker.Options{
 		MinCalls: 5, Probes: 2, Classify: Classify, OnEvent: onEvent,
-		OpenFor: func(opening int) time.Duration { return time.Second << min(opening-1, 4) },
+		OpenFor: func(opening int) time.Duration { // 1 s to 16 s, and callers do not come back in step
+			return time.Duration((0.8 + 0.4*rand.Float64()) * float64(time.Second<<min(opening-1, 4)))
+		},
 	})
 	if err != nil {
 		panic(err) // constants are out of range
