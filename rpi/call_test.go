@@ -244,19 +244,18 @@ func TestAHedgedCallIsAnsweredByWhoIsFaster(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before := executed.Load()
 	stuck.Store(1)
 	begin := time.Now()
 	if err := callLook(client, t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begin); took > 5*time.Second || executed.Load() != before+2 {
-		t.Errorf("took %v and %d executions, want an answer of the second", took, executed.Load()-before)
+	if took := time.Since(begin); took > 5*time.Second || stuck.Load() != 2 {
+		t.Errorf("took %v, and one that hangs: %t; want an answer of the second", took, stuck.Load() == 2)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	stuck.Store(1)
-	before = executed.Load()
+	before := executed.Load()
 	if err := callStore(client, ctx); connect.CodeOf(err) != connect.CodeDeadlineExceeded || executed.Load() != before+1 {
 		t.Errorf("an idempotent call that hangs ended with %v after %d executions, want one", err, executed.Load()-before)
 	}
