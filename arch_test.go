@@ -32,6 +32,7 @@ var rules = []rule{
 	{"auth/...", nil, "who calls is checked the same way everywhere, below every pattern"},
 	{"discovery/...", nil, "clients look up without knowing how they call"},
 	{"sqldb/...", nil, "the database knows no pattern"},
+	{"internal/paritytest", []string{"event", "discovery", "rpi", "rpi/...", "internal/..."}, "one table for every way to call, run by the tests of rpi and of conformance"},
 	{"internal/...", []string{"event", "eventsource", "sqldb", "internal/..."}, "leaves only"},
 	{"bus/...", []string{"event", "sqldb", "internal/...", "bus/..."}, "the bus carries records; it does not know who makes them"},
 	{"eventsource/...", []string{"event", "sqldb", "internal/...", "eventsource/..."}, "an aggregate knows its store and no transport"},

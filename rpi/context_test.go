@@ -18,19 +18,19 @@ import (
 func eachBinding(t *testing.T, back func(context.Context), f func(t *testing.T, front echoapi.EchoServiceClient)) {
 	t.Helper()
 	for _, b := range bindings {
-		t.Run(b.name, func(t *testing.T) {
+		t.Run(b.Name, func(t *testing.T) {
 			behind := rpi.NewServer(&rpi.ServerOptions{Logger: quiet})
 			echoapi.RegisterEchoServiceHandler(behind, &impl{echo: func(ctx context.Context, r *echoapi.EchoRequest) (*echoapi.EchoResponse, error) {
 				back(ctx)
 				return &echoapi.EchoResponse{Text: rpi.Required(ctx).String()}, nil
 			}})
-			backClient := echoapi.NewEchoServiceClient(connect.NewClient(b.bind(t, behind, rpi.CallOptions{})))
+			backClient := echoapi.NewEchoServiceClient(connect.NewClient(b.Bind(t, behind, rpi.CallOptions{})))
 			ahead := rpi.NewServer(&rpi.ServerOptions{Logger: quiet})
 			echoapi.RegisterEchoServiceHandler(ahead, &impl{echo: func(ctx context.Context, r *echoapi.EchoRequest) (*echoapi.EchoResponse, error) {
 				rpi.Committed(ctx, "front", "e1", 7)
 				return backClient.Echo(ctx, r)
 			}})
-			f(t, echoapi.NewEchoServiceClient(connect.NewClient(b.bind(t, ahead, rpi.CallOptions{}))))
+			f(t, echoapi.NewEchoServiceClient(connect.NewClient(b.Bind(t, ahead, rpi.CallOptions{}))))
 		})
 	}
 }

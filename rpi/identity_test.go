@@ -36,7 +36,7 @@ func TestEveryServiceVerifiesTheCallerAndForwardsTheToken(t *testing.T) {
 		return raw
 	}
 	for _, b := range bindings {
-		t.Run(b.name, func(t *testing.T) {
+		t.Run(b.Name, func(t *testing.T) {
 			behind := rpi.NewServer(&rpi.ServerOptions{Logger: quiet, Verifier: verifier})
 			echoapi.RegisterEchoServiceHandler(behind, &impl{echo: func(ctx context.Context, _ *echoapi.EchoRequest) (*echoapi.EchoResponse, error) {
 				p, err := auth.Require(ctx, "consumer")
@@ -45,7 +45,7 @@ func TestEveryServiceVerifiesTheCallerAndForwardsTheToken(t *testing.T) {
 				}
 				return &echoapi.EchoResponse{Text: p.Subject + " " + event.MetaFrom(ctx).Actor}, nil
 			}})
-			back := echoapi.NewEchoServiceClient(connect.NewClient(b.bind(t, behind, rpi.CallOptions{})))
+			back := echoapi.NewEchoServiceClient(connect.NewClient(b.Bind(t, behind, rpi.CallOptions{})))
 			ahead := rpi.NewServer(&rpi.ServerOptions{Logger: quiet, Verifier: verifier})
 			var verdict error // of the call to the service behind
 			echoapi.RegisterEchoServiceHandler(ahead, &impl{echo: func(ctx context.Context, r *echoapi.EchoRequest) (*echoapi.EchoResponse, error) {
@@ -53,7 +53,7 @@ func TestEveryServiceVerifiesTheCallerAndForwardsTheToken(t *testing.T) {
 				verdict = err
 				return res, err
 			}})
-			front := echoapi.NewEchoServiceClient(connect.NewClient(b.bind(t, ahead, rpi.CallOptions{})))
+			front := echoapi.NewEchoServiceClient(connect.NewClient(b.Bind(t, ahead, rpi.CallOptions{})))
 			as := func(raw string) context.Context { return auth.With(t.Context(), auth.Principal{}, raw) }
 
 			res, err := front.Echo(as(token(time.Hour, "consumer")), &echoapi.EchoRequest{})

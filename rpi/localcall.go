@@ -179,9 +179,21 @@ func (c *localCall) Receive(dst any) error {
 		defer recycle(h.response)
 		return decode(*h.response, dst)
 	case c.err != nil:
-		return c.err
+		return orOver(c.ctx, h.until, c.err)
 	}
 	return connect.NewError(connect.CodeUnimplemented, "unary stream has zero messages")
+}
+
+// orOver returns the handler's verdict, or the caller's own if its time is over:
+// at a deadline that both wait for, it is chance who is first.
+func orOver(ctx context.Context, until time.Time, verdict error) error {
+	if err := ctx.Err(); err != nil {
+		return contextError(err)
+	}
+	if !until.IsZero() && !time.Now().Before(until) {
+		return contextError(context.DeadlineExceeded)
+	}
+	return verdict
 }
 
 func (h *localHandler) SendHeaders() error { return nil }

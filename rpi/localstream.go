@@ -161,7 +161,7 @@ func (c *localStream) receiveOne(dst any) error {
 	default:
 	}
 	if c.err != nil {
-		return c.err
+		return orOver(c.ctx, c.handler.until, c.err)
 	}
 	return connect.NewError(connect.CodeUnimplemented, "unary stream has zero messages")
 }
@@ -179,7 +179,7 @@ func (c *localStream) receiveNext(dst any) error {
 			c.takeHeader()
 			c.takeTrailer()
 			if c.err != nil {
-				return c.err
+				return orOver(c.ctx, c.handler.until, c.err)
 			}
 			return io.EOF
 		}

@@ -103,14 +103,22 @@ func broken(ctx context.Context, spec connect.Spec, err error) error {
 	return connect.NewError(connect.CodeUnavailable, e.Message()).WithCause(e.Unwrap())
 }
 
-// repair maps what a connection's errors are called beneath.
+// repair maps what a connection's errors are called beneath, and takes back a
+// request that could not be sent whole: closing its stream would end it well,
+// and a server would work on an empty one.
 func repair(next connect.ClientFunc) connect.ClientFunc {
-	return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+	return func(outer context.Context, spec connect.Spec) (connect.ClientStream, error) {
+		ctx, cancel := context.WithCancel(outer)
 		stream, err := next(ctx, spec)
 		if err != nil {
-			return nil, broken(ctx, spec, err)
+			cancel()
+			return nil, broken(outer, spec, err)
 		}
-		return &watched{ClientStream: stream, mapErr: func(err error) error { return broken(ctx, spec, err) }}, nil
+		return &watched{
+			ClientStream: stream, unary: spec.StreamType == connect.StreamTypeUnary,
+			mapErr: func(err error) error { return broken(outer, spec, err) },
+			onEnd:  func(error) { cancel() },
+		}, nil
 	}
 }
 
