@@ -16,8 +16,8 @@ import (
 // bindings are the ways to reach a server that must not be told apart.
 var bindings = paritytest.Bindings()
 
+// It is not parallel to other tests: it takes all the time there is.
 func TestBindingsCannotBeToldApart(t *testing.T) {
-	t.Parallel()
 	paritytest.Run(t, bindings)
 }
 
