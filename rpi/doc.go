@@ -17,7 +17,11 @@
 //   - Local behaves as the wire does: the handler sees none of the caller's
 //     context values, a deadline ends the call even when the handler ignores
 //     it, a cancelled context is not called, messages are copied, causes are
-//     stripped, panics are hidden, sizes and UTF-8 are checked.
+//     stripped, panics are hidden, sizes and UTF-8 are checked. One table of
+//     calls says so of every binding and of grpc-go's client
+//     (internal/paritytest, conformance/parity), with the few exceptions that a
+//     protocol forces and their reasons.
+//   - A call within a trace that is not sampled makes no span; its ids go on.
 //   - Over the wire, server and client pass the conformance suite of Connect,
 //     gRPC and gRPC-Web with the whole chain on (conformance/connect), but for
 //     bidirectional streams over HTTP/1.1, which are refused.

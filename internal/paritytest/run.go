@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,8 +28,22 @@ func Run(t *testing.T, bindings []Binding) {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			var first *outcome
-			for _, b := range bindings {
-				got := c.run(t, b)
+			outcomes := make([]outcome, len(bindings))
+			atOnce := make(chan struct{}, 1)
+			if c.Within > 0 { // it waits more than it works
+				atOnce = make(chan struct{}, 3)
+			}
+			var done sync.WaitGroup
+			for i, b := range bindings {
+				atOnce <- struct{}{}
+				done.Go(func() {
+					defer func() { <-atOnce }()
+					outcomes[i] = c.run(t, b)
+				})
+			}
+			done.Wait()
+			for i, b := range bindings {
+				got := outcomes[i]
 				want := c.expected(b)
 				if !strings.Contains(got.String(), want.Want) {
 					t.Errorf("%s:\n got %s\nwant %s", b.Name, got, want.Want)
@@ -151,22 +167,26 @@ func (c Case) run(t *testing.T, b Binding) outcome {
 	case c.Up != nil:
 		method = "Sum"
 	}
-	requests := c.Requests
-	if requests == nil {
-		requests = []*echoapi.EchoRequest{{}}
+	before := c.Requests
+	if before == nil {
+		before = []*echoapi.EchoRequest{{}}
 	}
-	var before []*echoapi.EchoRequest
-	for _, r := range requests {
-		before = append(before, proto.CloneOf(r))
+	requests := make([]*echoapi.EchoRequest, len(before))
+	for i, r := range before {
+		requests[i] = proto.CloneOf(r)
 	}
 	most := c.Most
 	if most == 0 {
 		most = 1 << 20
 	}
 	begin := time.Now()
-	a := exchange(ctx, method, c.Header, requests, most)
+	header := copied(c.Header)
+	a := exchange(ctx, method, header, requests, most)
 	o := observe(a)
 	o.took = time.Since(begin)
+	if !maps.EqualFunc(header, copied(c.Header), slices.Equal) {
+		t.Errorf("%s: the call changed its header", b.Name)
+	}
 	for i, r := range requests {
 		if r.GetText() != notUTF8 && !proto.Equal(before[i], r) {
 			t.Errorf("%s: the call changed its request", b.Name)
@@ -181,6 +201,14 @@ func (c Case) run(t *testing.T, b Binding) outcome {
 	}
 	o.calls = h.calls.Load()
 	return o
+}
+
+func copied(header map[string][]string) map[string][]string {
+	c := map[string][]string{}
+	for k, v := range header {
+		c[k] = slices.Clone(v)
+	}
+	return c
 }
 
 func observe(a Answer) (o outcome) {
