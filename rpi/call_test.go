@@ -146,8 +146,8 @@ func TestWhatIsSentAgain(t *testing.T) {
 		{"a negative RetryInfo: no", callLook, once(scriptedError(connect.CodeUnavailable, after(-time.Second))), rpi.RemoteOptions{}, 1, 0},
 		{"pushed back for ever: no", callLook, pushback(-1), rpi.RemoteOptions{}, 1, 0},
 		{"pushed back for a time: after that time", callLook, pushback(60 * time.Millisecond), rpi.RemoteOptions{}, 2, 60 * time.Millisecond},
-		{"a try that takes too long, idempotent", callStore, hang, rpi.RemoteOptions{PerTry: 60 * time.Millisecond}, 2, 60 * time.Millisecond},
-		{"a try that takes too long, of unknown effect: no", callEcho, hang, rpi.RemoteOptions{PerTry: 60 * time.Millisecond}, 1, 0},
+		{"a try that takes too long, idempotent", callStore, hang, rpi.RemoteOptions{PerTry: 600 * time.Millisecond}, 2, 300 * time.Millisecond},
+		{"a try that takes too long, of unknown effect: no", callEcho, hang, rpi.RemoteOptions{PerTry: 600 * time.Millisecond}, 1, 0},
 	} {
 		for protocol, o := range map[string]rpi.RemoteOptions{
 			"Connect": {},

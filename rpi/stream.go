@@ -33,7 +33,6 @@ func (c chain) NewClientStream(ctx context.Context, spec connect.Spec) (connect.
 // error other than io.EOF, on the end of the stream, or on Close.
 type watched struct {
 	connect.ClientStream
-	mapErr  func(error) error // nil: as it is
 	unary   bool
 	once    sync.Once
 	onEnd   func(error)
@@ -55,9 +54,6 @@ func (w *watched) see(err error) error {
 	}
 	if errors.Is(err, io.EOF) {
 		return err
-	}
-	if w.mapErr != nil {
-		err = w.mapErr(err)
 	}
 	w.end(err)
 	return err

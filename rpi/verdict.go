@@ -3,6 +3,7 @@ package rpi
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -114,12 +115,40 @@ func repair(next connect.ClientFunc) connect.ClientFunc {
 			cancel()
 			return nil, broken(outer, spec, err)
 		}
-		return &watched{
-			ClientStream: stream, unary: spec.StreamType == connect.StreamTypeUnary,
-			mapErr: func(err error) error { return broken(outer, spec, err) },
-			onEnd:  func(error) { cancel() },
-		}, nil
+		return &repaired{stream, outer, cancel, spec}, nil
 	}
+}
+
+// repaired is a stream whose errors say what became of the call, and which
+// ends with the first.
+type repaired struct {
+	connect.ClientStream
+	outer  context.Context
+	cancel context.CancelFunc
+	spec   connect.Spec
+}
+
+func (r *repaired) see(err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	r.cancel()
+	return broken(r.outer, r.spec, err)
+}
+
+func (r *repaired) Send(msg any) error { return r.see(r.ClientStream.Send(msg)) }
+
+func (r *repaired) Receive(msg any) error {
+	err := r.ClientStream.Receive(msg)
+	if err == nil && r.spec.StreamType == connect.StreamTypeUnary || errors.Is(err, io.EOF) {
+		r.cancel()
+	}
+	return r.see(err)
+}
+
+func (r *repaired) Close() error {
+	defer r.cancel()
+	return r.ClientStream.Close()
 }
 
 // unwell returns err if it says that the instance is not well, nil if it is an

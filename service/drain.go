@@ -72,6 +72,9 @@ func (l *listener) drain(linger, grace time.Duration) error {
 		time.Sleep(min(settle, linger))
 	}
 	l.socket.Close()
+	// One may have been accepted a moment ago and not be known yet, and Shutdown
+	// drops the requests of those it finds new.
+	within(linger, func() { <-l.served })
 	for l.waitsFor(linger/2) && time.Since(begin) < linger {
 		time.Sleep(min(drainStep, linger/4))
 	}
