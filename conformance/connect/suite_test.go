@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -124,8 +125,19 @@ func suite(t *testing.T, runner, role, protocol string) {
 	if pattern := os.Getenv("CLEAVE_CONFORMANCE_RUN"); pattern != "" { // one case, while looking for its cause
 		args = append(args, "--trace", "--run", pattern)
 	}
-	out, err := exec.Command(runner, append(args, "--", os.Args[0])...).CombinedOutput()
+	run := func(more ...string) ([]byte, error) {
+		return exec.Command(runner, slices.Concat(args, more, []string{"--", os.Args[0]})...).CombinedOutput()
+	}
+	out, err := run()
 	found := summary.FindSubmatch(out)
+	if again := timeouts(out); err != nil && found != nil && len(again) > 0 {
+		t.Logf("run once more, alone: %s", again)
+		if more, errAgain := run(again...); errAgain == nil {
+			err = nil
+		} else {
+			out = more
+		}
+	}
 	if err != nil || found == nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -133,6 +145,22 @@ func suite(t *testing.T, runner, role, protocol string) {
 		t.Errorf("got %d cases, want hundreds", total)
 	}
 	t.Logf("%s cases: %s passed, %s failed", found[1], found[2], found[3])
+}
+
+var failure = regexp.MustCompile(`(?m)^\s*FAILED: (\S+):$`)
+
+// timeouts has the runner repeat the cases that failed, if they are few and all
+// about deadlines. There client and server give up at the same moment, and on a
+// busy machine the client may leave in the middle of the server's answer.
+func timeouts(out []byte) (args []string) {
+	failed := failure.FindAllSubmatch(out, -1)
+	for _, f := range failed {
+		if !strings.HasPrefix(string(f[1]), "Timeouts/") || len(failed) > 3 {
+			return nil
+		}
+		args = append(args, "--run", string(f[1]))
+	}
+	return args
 }
 
 func output(t *testing.T, name string, args ...string) string {
