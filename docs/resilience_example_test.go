@@ -144,6 +144,12 @@ func (n *notes) Store(ctx context.Context, r *echoapi.EchoRequest) (reply *echoa
 	return reply, err
 }
 
+// A handler whose effect happens once, however often it is called.
+func Example_once() {
+	server := rpi.NewServer(nil)
+	echoapi.RegisterEchoServiceHandler(server, &notes{}) // with the service's database, which has rpi.OnceSchema
+}
+
 // Reads that do not wait for the slowest instance.
 func Example_hedge() {
 	addresses := discovery.Static(map[string][]string{"search": {"127.0.0.1:8091", "127.0.0.1:8092"}})
