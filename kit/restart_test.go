@@ -140,6 +140,22 @@ func TestRestartsOnAnInheritedSocketLoseNoRequest(t *testing.T) {
 	t.Logf("%d restarts, %d calls, %d failed, longest stop %v", restarts, calls.Load(), failed.Load(), longest)
 }
 
+func TestAnInheritedFileThatIsNoSocketIsRefused(t *testing.T) {
+	t.Parallel()
+	file, err := os.Open(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "KIT_TEST_SERVE=echo", "LISTEN_FDS=1", "CLEAVE_DATA="+t.TempDir())
+	cmd.ExtraFiles = []*os.File{file}
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "LISTEN_FDS: descriptor 3 is not a listening socket") {
+		t.Errorf("ended with %v\n%s", err, out)
+	}
+}
+
 // A supervisor that passes on what the listener's File method returns makes the
 // socket blocking for everyone, so that an accept under way cannot be ended.
 func TestABlockingSocketDoesNotKeepAProcessFromEnding(t *testing.T) {

@@ -141,13 +141,12 @@ func TestMistakesAreSaidWithTheServicesName(t *testing.T) {
 			h.Run("relay", func(context.Context) error { return boom })
 			return nil
 		}}}, want: "order relay: boom"},
-		"a pattern is served twice":  {services: []service.Named{{Name: "a", New: page("/x", nil)}, {Name: "b", New: page("/x", nil)}}, want: "b: pattern"},
-		"a name is no label":         {services: []service.Named{{Name: "Order_1", New: empty}}, want: "use lower-case letters"},
-		"a name is built in twice":   {services: []service.Named{{Name: "a", New: empty}, {Name: "a", New: empty}}, want: "a is built in twice"},
-		"an address is taken":        {environ: []string{"CLEAVE_LISTEN=" + taken(t)}, services: []service.Named{{Name: "a", New: empty}}, want: "address already in use"},
-		"the keys need an issuer":    {environ: []string{"CLEAVE_JWKS=http://127.0.0.1:1/"}, services: []service.Named{{Name: "a", New: empty}}, want: "CLEAVE_ISSUER"},
-		"a limit is no number":       {environ: []string{"CLEAVE_MAX_CALLS=many"}, services: []service.Named{{Name: "a", New: empty}}, want: "CLEAVE_MAX_CALLS"},
-		"inherited sockets are none": {environ: []string{"LISTEN_FDS=63"}, services: []service.Named{{Name: "a", New: empty}}, want: "LISTEN_FDS"},
+		"a pattern is served twice": {services: []service.Named{{Name: "a", New: page("/x", nil)}, {Name: "b", New: page("/x", nil)}}, want: "b: pattern"},
+		"a name is no label":        {services: []service.Named{{Name: "Order_1", New: empty}}, want: "use lower-case letters"},
+		"a name is built in twice":  {services: []service.Named{{Name: "a", New: empty}, {Name: "a", New: empty}}, want: "a is built in twice"},
+		"an address is taken":       {environ: []string{"CLEAVE_LISTEN=" + taken(t)}, services: []service.Named{{Name: "a", New: empty}}, want: "address already in use"},
+		"the keys need an issuer":   {environ: []string{"CLEAVE_JWKS=http://127.0.0.1:1/"}, services: []service.Named{{Name: "a", New: empty}}, want: "CLEAVE_ISSUER"},
+		"a limit is no number":      {environ: []string{"CLEAVE_MAX_CALLS=many"}, services: []service.Named{{Name: "a", New: empty}}, want: "CLEAVE_MAX_CALLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := runs(t, c.environ, c.services...); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -78,7 +78,7 @@ func TestAFailingStageStopsTheLineWithItsOutput(t *testing.T) {
 		{"a test of a dependent package fails", func(y *toy) { y.edit("money/money.go", "Sprint(cents)", "Sprint(cents + 1)") }, pipeline.PreCommit, "unit tests", "money_test.go:7: 101"},
 		{"an integration test fails", func(y *toy) { y.env = append(y.env, pipeline.Extra+"=TOY_FAILS", "TOY_FAILS=1") }, pipeline.Integration, "integration tests", "the shop is shut"},
 		{"the program ends", func(y *toy) {
-			y.edit("shop/cmd/shopd/main.go", "\t<-ended\n", "\tprintln(\"no money\")\n\tos.Exit(3)\n")
+			y.edit("shop/cmd/shopd/main.go", "\tln, _ := net.Listen(", "\tprintln(\"no money\")\n\tos.Exit(3)\n\tln, _ := net.Listen(")
 		}, pipeline.Component, "start", "no money"},
 		{"the program does not listen", func(y *toy) {
 			y.edit("shop/cmd/shopd/main.go", "ln, _ := net.Listen(\"tcp\", os.Getenv(\"CLEAVE_LISTEN\"))", "ln, _ := net.Listen(\"tcp\", \"127.0.0.1:0\")")

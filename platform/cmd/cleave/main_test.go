@@ -394,7 +394,7 @@ func TestAVersionThatDoesNotBecomeReadyIsTakenBack(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	// Starts, but never says that it is ready.
-	y.edit("echo/main.go", "os.Exit(\n\tchassis.Main(", "select {}\n\tchassis.Main(")
+	y.edit("echo/main.go", "os.Exit(\n\tchassis.Main(", "http.ListenAndServe(\"127.0.0.1:0\", nil)\n\tchassis.Main(")
 	if out, code := y.cleave("deploy", "echo", "--timeout", "1s"); code != exitRefused || !strings.Contains(out, "not ready within 1s") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
