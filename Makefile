@@ -18,7 +18,7 @@ test-long: setup ## with the race detector, and the long matrices in full
 	CLEAVE_LONG=1 go test -race -count=1 -timeout 60m work
 
 bench: ## benchmarks beside their peers
-	go test -run '^$$' -bench . -benchmem ./bench/... ./breaker/... ./eventsource/... ./graphql/...
+	go test -run '^$$' -bench . -benchmem ./bench/... ./breaker/... ./eventsource/... ./graphql/... ./rpi/...
 
 lint: ## gofmt, vet, staticcheck, the root without the workspace, govulncheck where its database can be had
 	@scripts/lint.sh

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,7 +47,7 @@ func shedding(l *limit.Adaptive, o *rpi.ShedOptions, h echoapi.EchoServiceHandle
 	return s
 }
 
-func limiter(t *testing.T, o *limit.AdaptiveOptions) *limit.Adaptive {
+func limiter(t testing.TB, o *limit.AdaptiveOptions) *limit.Adaptive {
 	t.Helper()
 	l, err := limit.NewAdaptive(o)
 	if err != nil {
@@ -145,7 +144,7 @@ func TestEveryEndGivesTheSlotBack(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			l := limiter(t, nil)
 			func() {
-				defer func() { recover() }() //nolint:errcheck // one of them panics
+				defer func() { recover() }() // one of them panics
 				_ = rpi.Shed(l, nil)(func(context.Context, connect.Spec, connect.ServerStream) error {
 					if n := l.Stats().InUse; n != tt.inUse {
 						t.Errorf("%d in use, want %d", n, tt.inUse)
@@ -260,20 +259,16 @@ func TestTenTimesTheLoadIsServedAtCapacityAndTheCriticalFirst(t *testing.T) {
 // The same with the clock of the machine, which has to make the load, too: more
 // than three times of it over the wire is left to machines with nothing else to do. What ten callers
 // at a time get before is what the machine can do just now.
-func TestOverloadOfARealServer(t *testing.T) {
-	if os.Getenv("CLEAVE_LONG") == "" {
-		t.Skip("CLEAVE_LONG is not set: the same is simulated above")
-	}
+func BenchmarkOverload(b *testing.B) {
 	const span = 20 * time.Second
-	for _, tt := range []struct {
+	for _, bb := range []struct {
 		name  string
 		every time.Duration
 	}{{"local, 5000/s", 200 * time.Microsecond}, {"wire, 1500/s", 667 * time.Microsecond}} {
-		t.Run(tt.name, func(t *testing.T) {
-			l := limiter(t, nil)
-			s := shedding(l, nil, &pooled{slots: make(chan struct{}, 10), takes: 20 * time.Millisecond})
+		b.Run(bb.name, func(b *testing.B) {
+			s := shedding(limiter(b, nil), nil, &pooled{slots: make(chan struct{}, 10), takes: 20 * time.Millisecond})
 			to := rpi.Local(s, nil)
-			if strings.HasPrefix(tt.name, "wire") {
+			if strings.HasPrefix(bb.name, "wire") {
 				server := httptest.NewServer(rpi.Handler(s))
 				defer server.Close()
 				carrier := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 256, MaxIdleConnsPerHost: 256}}
@@ -281,16 +276,19 @@ func TestOverloadOfARealServer(t *testing.T) {
 				to = rpi.Wire(connecthttp.NewTransport(carrier, server.URL), rpi.CallOptions{})
 			}
 			client := echoapi.NewEchoServiceClient(connect.NewClient(to))
-			best := capacity(t, client, 5*time.Second)
-			made, answered := offer(client, tt.every, span)
-			t.Logf("ten callers at a time get %.0f/s; the limit is %d", best, l.Stats().Limit)
-			checkOverload(t, made, answered, span, min(best, 500))
+			for b.Loop() {
+				best := capacity(b, client, 5*time.Second)
+				made, answered := offer(client, bb.every, span)
+				b.ReportMetric(best, "possible/s")
+				b.ReportMetric(float64(answered[0]+answered[1]+answered[2])/span.Seconds(), "goodput/s")
+				b.ReportMetric(100*float64(answered[limit.Critical])/float64(made[limit.Critical]), "%critical")
+			}
 		})
 	}
 }
 
 // capacity is how many calls a second ten callers at a time get answered.
-func capacity(t *testing.T, client echoapi.EchoServiceClient, span time.Duration) float64 {
+func capacity(t testing.TB, client echoapi.EchoServiceClient, span time.Duration) float64 {
 	t.Helper()
 	var calls sync.WaitGroup
 	var answered atomic.Int64

@@ -67,8 +67,8 @@ func hangsUp(t *testing.T, executed *atomic.Int64) string {
 			next.ServeHTTP(w, r)
 			return
 		}
-		io.Copy(io.Discard, r.Body)                        //nolint:errcheck // the test counts
-		r.Context().Value(netConnKey{}).(net.Conn).Close() //nolint:errcheck
+		io.Copy(io.Discard, r.Body) // the test counts
+		r.Context().Value(netConnKey{}).(net.Conn).Close()
 	}), keepConn)
 }
 
@@ -226,7 +226,7 @@ func TestConnectionsEndWhenUnusedAndWithTheirInstance(t *testing.T) {
 					}}})
 				ctx, cancel := context.WithCancel(t.Context())
 				var running sync.WaitGroup
-				running.Go(func() { transport.Run(ctx) }) //nolint:errcheck // ends with ctx
+				running.Go(func() { transport.Run(ctx) }) // ends with ctx
 				client := echoapi.NewEchoServiceClient(connect.NewClient(transport))
 				call := func(want int64) {
 					t.Helper()
@@ -315,7 +315,7 @@ func (p *proxy) forward(from, to net.Conn) {
 			return
 		}
 		if !p.silent.Load() {
-			to.Write(buf[:n]) //nolint:errcheck // the other direction ends
+			to.Write(buf[:n]) // the other direction ends
 		}
 	}
 }
@@ -340,6 +340,7 @@ func TestABlackHoledPeerIsOutOfUse(t *testing.T) {
 			var mu sync.Mutex
 			var begin, last time.Time // of the silence, of the last call that hung
 			var calls, hung, failed int
+			underWay := make(chan struct{})
 			var callers sync.WaitGroup
 			for range 4 {
 				callers.Go(func() {
@@ -347,7 +348,9 @@ func TestABlackHoledPeerIsOutOfUse(t *testing.T) {
 						sent := time.Now()
 						_, err := client.Look(t.Context(), &echoapi.EchoRequest{}) // 10 s
 						mu.Lock()
-						calls++
+						if calls++; calls == 100 {
+							close(underWay)
+						}
 						if err != nil {
 							failed++
 						}
@@ -360,7 +363,7 @@ func TestABlackHoledPeerIsOutOfUse(t *testing.T) {
 					}
 				})
 			}
-			time.Sleep(100 * time.Millisecond) // calls are under way
+			<-underWay
 			mu.Lock()
 			begin = time.Now()
 			p.silent.Store(true)
@@ -386,12 +389,12 @@ func TestAnAnswerThatBreaksOffIsAConnectionThatBroke(t *testing.T) {
 					whole.ServeHTTP(w, r)
 					return
 				}
-				io.Copy(io.Discard, r.Body) //nolint:errcheck // nothing to see
+				io.Copy(io.Discard, r.Body) // nothing to see
 				w.Header().Set("Content-Type", "application/proto")
 				w.Header().Set("Content-Length", "100")
-				w.Write([]byte("half"))                            //nolint:errcheck
-				http.NewResponseController(w).Flush()              //nolint:errcheck
-				r.Context().Value(netConnKey{}).(net.Conn).Close() //nolint:errcheck
+				w.Write([]byte("half"))
+				http.NewResponseController(w).Flush()
+				r.Context().Value(netConnKey{}).(net.Conn).Close()
 			}), keepConn)
 			client, _ := remote(t, at(addr), &rpi.RemoteOptions{Conns: rpi.ConnOptions{HTTP2: h2}})
 			res, err := client.Look(t.Context(), &echoapi.EchoRequest{})
