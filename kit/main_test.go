@@ -85,7 +85,7 @@ func start(t *testing.T, environ []string, services ...kit.Service) map[string]s
 		if line["msg"] != "ready" {
 			continue
 		}
-		go io.Copy(io.Discard, logs) //nolint:errcheck // keeps the writer going
+		go io.Copy(io.Discard, logs) // keeps the writer going
 		addrs := map[string]string{}
 		for k, v := range line {
 			addrs[k], _ = v.(string)

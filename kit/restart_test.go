@@ -72,7 +72,7 @@ func startChild(t *testing.T, serve, names string, sockets ...*os.File) *child {
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.cmd.Process.Kill() }) //nolint:errcheck // it ended already
+	t.Cleanup(func() { c.cmd.Process.Kill() }) // it ended already
 	if err := notify.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 			}
 			return
 		case <-signal.C:
-			c.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+			c.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 		case <-time.After(20 * time.Second):
 			t.Fatal("two signals did not end it")
 		}

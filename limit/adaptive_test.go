@@ -303,7 +303,7 @@ func TestAdmissionDoesNotAllocate(t *testing.T) {
 	}
 	full := fixed(t, 1, -1)
 	acquire(t, full, limit.Default)
-	if n := testing.AllocsPerRun(1000, func() { full.Acquire(context.Background(), "", limit.Default) }); n != 0 { //nolint:errcheck // refused
+	if n := testing.AllocsPerRun(1000, func() { full.Acquire(context.Background(), "", limit.Default) }); n != 0 { // refused
 		t.Errorf("%v allocations to refuse", n)
 	}
 	th, err := limit.NewThrottle(nil)
@@ -360,7 +360,7 @@ func BenchmarkAdaptive(b *testing.B) {
 		}
 		b.ReportAllocs()
 		for b.Loop() {
-			l.Acquire(ctx, "", limit.Sheddable) //nolint:errcheck // refused
+			l.Acquire(ctx, "", limit.Sheddable) // refused
 		}
 	})
 }

@@ -158,7 +158,7 @@ func (c *unaryCall) try(ctx context.Context, picked *discovery.Picked, msg, dst 
 	if err != nil {
 		return err
 	}
-	defer stream.Close() //nolint:errcheck // the verdict is Receive's
+	defer stream.Close() // the verdict is Receive's
 	if err := stream.Send(msg); err != nil {
 		return err
 	}

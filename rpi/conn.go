@@ -231,6 +231,6 @@ func rewindable(r *http.Request) bool {
 
 func closeBody(r *http.Request) {
 	if r.Body != nil {
-		r.Body.Close() //nolint:errcheck // nothing reads it any more
+		r.Body.Close() // nothing reads it any more
 	}
 }

@@ -45,7 +45,7 @@ func faulty(next http.Handler) http.Handler {
 		conn := r.Context().Value(netConnKey{}).(net.Conn)
 		hangUp := func() {
 			if tcp, ok := conn.(*net.TCPConn); ok && fault%2 == 0 {
-				tcp.SetLinger(0) //nolint:errcheck // makes Close send a reset
+				tcp.SetLinger(0) // makes Close send a reset
 			}
 			conn.Close()
 		}
@@ -53,7 +53,7 @@ func faulty(next http.Handler) http.Handler {
 		case fault < 2: // before the request is read
 			hangUp()
 		case fault < 4: // after it is read, before it is executed
-			io.Copy(io.Discard, r.Body) //nolint:errcheck // as above
+			io.Copy(io.Discard, r.Body) // as above
 			hangUp()
 		case fault < 6: // after it is executed
 			next.ServeHTTP(httptest.NewRecorder(), r)
@@ -92,7 +92,7 @@ func TestFaultsExecuteNoCallTwiceThatIsNotIdempotent(t *testing.T) {
 				return err
 			}
 			defer res.Body.Close()
-			if io.Copy(io.Discard, res.Body); res.StatusCode != http.StatusOK { //nolint:errcheck // the status counts
+			if io.Copy(io.Discard, res.Body); res.StatusCode != http.StatusOK { // the status counts
 				return errors.New(res.Status)
 			}
 			return nil

@@ -88,7 +88,7 @@ func (c *localCall) serve() {
 	returned := false
 	defer func() {
 		if !returned { // it panicked or exited; NewServer's chain has logged it
-			recover() //nolint:errcheck // nothing of it is told
+			recover() // nothing of it is told
 			err = connect.NewError(connect.CodeInternal, "")
 		}
 		h.fixHeader()

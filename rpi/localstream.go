@@ -73,7 +73,7 @@ func (c *localStream) serve() {
 	h := &c.handler
 	verdict := error(connect.NewError(connect.CodeInternal, "")) // stands if the handler panics or exits
 	defer func() {
-		recover() //nolint:errcheck // the verdict says it; NewServer's chain has logged it
+		recover() // the verdict says it; NewServer's chain has logged it
 		h.fixHeader()
 		copyHeader(&c.trailer, h.info.ResponseTrailer())
 		c.err = asRemote(verdict)

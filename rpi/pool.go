@@ -66,7 +66,7 @@ func (p *pool) RoundTrip(r *http.Request) (*http.Response, error) {
 			return p.follow(c, res), nil
 		}
 		p.put(c)
-		unsent, ok := err.(*unsentError) //nolint:errorlint // roundTrip's own
+		unsent, ok := err.(*unsentError) // roundTrip's own
 		if ok && n < 3 && (c.most == 1 || leaving(unsent.err)) && r.Context().Err() == nil {
 			if next, can := again(r); can {
 				r = next
@@ -110,7 +110,7 @@ func (a *answer) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	a.once.Do(a.end)
-	if _, reset := errors.AsType[streamError](err); err == io.EOF || reset { //nolint:errorlint // a body's end is io.EOF itself
+	if _, reset := errors.AsType[streamError](err); err == io.EOF || reset { // a body's end is io.EOF itself
 		return n, err
 	}
 	return n, &lostError{err}
@@ -207,7 +207,7 @@ func (p *pool) notFree(i int) {
 func (p *pool) leave(c *conn) {
 	if c.users == 0 {
 		delete(p.conns, c)
-		go c.Close() //nolint:errcheck // it writes, and p.mu is held
+		go c.Close() // it writes, and p.mu is held
 	}
 }
 
@@ -277,7 +277,7 @@ func (p *pool) connect() {
 			p.answer(nil, err)
 		}
 	case p.closed || p.silent:
-		go c.Close() //nolint:errcheck // it writes, and p.mu is held
+		go c.Close() // it writes, and p.mu is held
 	default:
 		p.conns[c] = true
 		p.offer(c)

@@ -128,12 +128,12 @@ func (c *closer) serve(conn net.Conn, answerFirst bool) {
 		if err != nil {
 			return
 		}
-		io.Copy(io.Discard, req.Body) //nolint:errcheck // the test counts
+		io.Copy(io.Discard, req.Body) // the test counts
 		c.read.Add(1)
 		if n > 0 || !answerFirst {
 			return
 		}
-		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/proto\r\nContent-Length: 0\r\n\r\n") //nolint:errcheck
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/proto\r\nContent-Length: 0\r\n\r\n")
 	}
 }
 
@@ -206,7 +206,7 @@ func TestTheBreakerOpensForADeadServiceAndClosesByItself(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the breaker is %s 10 s after the service came back", transport.Breaker().State())
 		}
-		client.Look(t.Context(), &echoapi.EchoRequest{}) //nolint:errcheck // a probe
+		client.Look(t.Context(), &echoapi.EchoRequest{}) // a probe
 		time.Sleep(10 * time.Millisecond)                // real time: real connections
 	}
 	if _, err := client.Look(t.Context(), &echoapi.EchoRequest{}); err != nil {
@@ -260,7 +260,7 @@ func TestRetriesAreBoundedByTheBudget(t *testing.T) {
 	defer cancel()
 	begin := time.Now()
 	for range calls {
-		client.Look(ctx, &echoapi.EchoRequest{}) //nolint:errcheck // all fail
+		client.Look(ctx, &echoapi.EchoRequest{}) // all fail
 	}
 	granted := 0.2*calls + 10*(10+time.Since(begin).Seconds())
 	if n := c.read.Load(); float64(n) > calls+granted {
@@ -298,7 +298,7 @@ func TestAStreamPassesOverInstancesThatCannotBeReached(t *testing.T) {
 			if m, err := up.Receive(); err != nil || m.Number != 1 {
 				t.Fatalf("got %v, %v", m, err)
 			}
-			up.Close() //nolint:errcheck // it has served its purpose
+			up.Close() // it has served its purpose
 		}
 	}
 	nowhere, _ := remote(t, at(deadAddr(t)), nil)
@@ -395,8 +395,8 @@ func TestAConnectionThatIsResetIsUnavailable(t *testing.T) {
 			if err != nil {
 				return
 			}
-			conn.(*net.TCPConn).SetLinger(0) //nolint:errcheck // makes Close send a reset
-			conn.Read(make([]byte, 1))       //nolint:errcheck // leaves the rest unread
+			conn.(*net.TCPConn).SetLinger(0) // makes Close send a reset
+			conn.Read(make([]byte, 1))       // leaves the rest unread
 			conn.Close()
 		}
 	}()

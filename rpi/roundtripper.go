@@ -193,7 +193,7 @@ func (x *exchange) try(ctx context.Context, picked *discovery.Picked) (*http.Res
 	begin := time.Now()
 	res, err := x.rt.t.endpoint(picked.Instance.Addr).http.RoundTrip(x.addressed(send.WithContext(open), ctx, picked.Instance.Addr))
 	if err == nil && !late() {
-		res.Body.Close() //nolint:errcheck // it is too late for it
+		res.Body.Close() // it is too late for it
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -219,7 +219,7 @@ func (x *exchange) try(ctx context.Context, picked *discovery.Picked) (*http.Res
 }
 
 // addressed returns r as sent to addr with the time that is left.
-func (x *exchange) addressed(r *http.Request, ctx context.Context, addr string) *http.Request { //nolint:revive // ctx is not r's
+func (x *exchange) addressed(r *http.Request, ctx context.Context, addr string) *http.Request { // ctx is not r's
 	u := *r.URL
 	if r.Host == u.Host {
 		r.Host = ""
@@ -245,8 +245,8 @@ func (x *exchange) gather(res *http.Response) {
 // drop lets go of an answer that another follows.
 func (x *exchange) drop() {
 	if x.last != nil {
-		io.CopyN(io.Discard, x.last.Body, 64<<10) //nolint:errcheck // only to use the connection again
-		x.last.Body.Close()                       //nolint:errcheck // nobody reads it
+		io.CopyN(io.Discard, x.last.Body, 64<<10) // only to use the connection again
+		x.last.Body.Close()                       // nobody reads it
 		x.last = nil
 	}
 }

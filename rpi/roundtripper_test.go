@@ -33,7 +33,7 @@ func plainClient(t *testing.T, r discovery.Resolver, o *rpi.RemoteOptions) (*htt
 	rt := rpi.NewRoundTripper("echo", r, o)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { rt.Run(ctx) }) //nolint:errcheck // ends with ctx
+	running.Go(func() { rt.Run(ctx) }) // ends with ctx
 	t.Cleanup(func() { cancel(); running.Wait() })
 	return &http.Client{Transport: rt}, rt
 }
@@ -41,7 +41,7 @@ func plainClient(t *testing.T, r discovery.Resolver, o *rpi.RemoteOptions) (*htt
 // plainScript serves the nth request as the script says.
 func plainScript(t *testing.T, executed *atomic.Int64, script func(w http.ResponseWriter, r *http.Request, n int64)) string {
 	return h2c(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body) //nolint:errcheck // the test counts
+		io.Copy(io.Discard, r.Body) // the test counts
 		script(w, r, executed.Add(1))
 	}), keepConn)
 }
@@ -49,14 +49,14 @@ func plainScript(t *testing.T, executed *atomic.Int64, script func(w http.Respon
 func status(first int, header ...string) func(http.ResponseWriter, *http.Request, int64) {
 	return func(w http.ResponseWriter, _ *http.Request, n int64) {
 		if n > 1 {
-			io.WriteString(w, "second") //nolint:errcheck // seen by the client
+			io.WriteString(w, "second") // seen by the client
 			return
 		}
 		for i := 0; i < len(header); i += 2 {
 			w.Header().Set(header[i], header[i+1])
 		}
 		w.WriteHeader(first)
-		io.WriteString(w, "first") //nolint:errcheck // seen by the client
+		io.WriteString(w, "first") // seen by the client
 	}
 }
 
@@ -65,7 +65,7 @@ func reset(w http.ResponseWriter, r *http.Request, n int64) {
 		r.Context().Value(netConnKey{}).(net.Conn).Close()
 		return
 	}
-	io.WriteString(w, "second") //nolint:errcheck // seen by the client
+	io.WriteString(w, "second") // seen by the client
 }
 
 func TestWhatOfPlainHTTPIsSentAgain(t *testing.T) {
@@ -210,10 +210,10 @@ func TestABodyMayTakeLongerThanItsBeginning(t *testing.T) {
 			<-r.Context().Done()
 			return
 		}
-		io.WriteString(w, "begin ")           //nolint:errcheck // seen by the client
-		http.NewResponseController(w).Flush() //nolint:errcheck // as above
+		io.WriteString(w, "begin ")           // seen by the client
+		http.NewResponseController(w).Flush() // as above
 		<-leave
-		io.WriteString(w, "end") //nolint:errcheck // as above
+		io.WriteString(w, "end") // as above
 	})
 	client, rt := plainClient(t, at(where), &rpi.RemoteOptions{Call: rpi.CallOptions{Timeout: 50 * time.Millisecond}})
 	res, err := client.Get("http://echo/x")

@@ -53,11 +53,11 @@ func (p *pool) probe() bool {
 	if err != nil {
 		return false
 	}
-	defer c.Close() //nolint:errcheck // it has served its purpose
+	defer c.Close() // it has served its purpose
 	u := &url.URL{Scheme: p.opts.scheme(), Host: p.addr, Opaque: "*"}
 	res, err := c.ClientConn.RoundTrip((&http.Request{Method: http.MethodOptions, URL: u, Host: p.addr, Header: http.Header{}}).WithContext(ctx))
 	if err == nil {
-		res.Body.Close() //nolint:errcheck // the status is enough, whatever it is
+		res.Body.Close() // the status is enough, whatever it is
 	}
 	return ctx.Err() == nil
 }
@@ -73,7 +73,7 @@ func (p *pool) fallSilent() {
 	for c := range p.conns {
 		c.free = false
 		if p.leave(c); c.users > 0 {
-			go c.Close() //nolint:errcheck // it writes, and p.mu is held
+			go c.Close() // it writes, and p.mu is held
 		}
 	}
 	for len(p.waiting) > 0 {

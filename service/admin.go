@@ -43,7 +43,7 @@ func (p *process) startAdmin() (*adminServer, error) {
 	}}
 	go func() {
 		defer close(a.served)
-		a.server.Serve(socket) //nolint:errcheck // ends with close
+		a.server.Serve(socket) // ends with close
 	}()
 	return a, nil
 }
@@ -107,7 +107,7 @@ func (p *process) showConfig(w http.ResponseWriter, _ *http.Request) {
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.Name, b.Name) })
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(entries) //nolint:errcheck // the reader has gone
+	json.NewEncoder(w).Encode(entries) // the reader has gone
 }
 
 // errorLog takes what net/http has to say, such as broken handshakes.

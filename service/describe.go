@@ -45,7 +45,7 @@ func Describe(ctx context.Context, services []Named, out io.Writer) error {
 		return err
 	}
 	if err := p.compose(ctx, chosen); err != nil {
-		p.close() //nolint:errcheck // the first error tells more
+		p.close() // the first error tells more
 		return err
 	}
 	d := Description{Version: p.settings.version}

@@ -47,7 +47,7 @@ func (c *client1) post() (closes bool, err error) {
 	return res.Close, res.Body.Close()
 }
 
-var hello = service.Named{Name: "a", New: page("/hello", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })} //nolint:errcheck
+var hello = service.Named{Name: "a", New: page("/hello", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })}
 
 func TestEachConnectionIsAnsweredOnceMoreBeforeTheEnd(t *testing.T) {
 	t.Parallel()

@@ -54,7 +54,7 @@ func (p *process) showFlight(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Disposition", `attachment; filename="flight.trace"`)
-	w.Write(b.Bytes()) //nolint:errcheck // the reader has gone
+	w.Write(b.Bytes()) // the reader has gone
 }
 
 // recordFlight starts recording; age says how far back, 10 s by default.

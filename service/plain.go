@@ -34,7 +34,7 @@ func (p *process) plain(h *Host, pattern string, next http.Handler) http.Handler
 				return
 			}
 			span.SetStatus(codes.Error, "panic")
-			if reason == http.ErrAbortHandler { //nolint:errorlint // a sentinel to panic with
+			if reason == http.ErrAbortHandler { // a sentinel to panic with
 				panic(reason)
 			}
 			h.logger.ErrorContext(ctx, "handler panicked", "pattern", pattern, "panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
@@ -58,7 +58,7 @@ type statusWriter struct {
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Flush sends what was written so far.
-func (w *statusWriter) Flush() { http.NewResponseController(w.ResponseWriter).Flush() } //nolint:errcheck // as http.Flusher has it
+func (w *statusWriter) Flush() { http.NewResponseController(w.ResponseWriter).Flush() } // as http.Flusher has it
 
 // WriteHeader remembers and passes on.
 func (w *statusWriter) WriteHeader(status int) {

@@ -295,7 +295,7 @@ func TestStoppingFinishesCallsBeforeWorkersBeforeTheEnd(t *testing.T) {
 			close(entered)
 			<-release
 			note("call")
-			io.WriteString(w, "done") //nolint:errcheck
+			io.WriteString(w, "done")
 		}))
 		h.Run("worker", func(ctx context.Context) error {
 			<-ctx.Done()

@@ -66,12 +66,12 @@ func TestServicesSpeakMutualTLSWhenTheyHaveCertificates(t *testing.T) {
 	far := start(t, append(files(t, ca, tlstest.Cert{DNS: []string{"far"}}), "CLEAVE_TLS_PEERS=spiffe://cleave/near, other"),
 		service.Named{Name: "far", New: func(_ context.Context, h *service.Host) error {
 			echoapi.RegisterEchoServiceHandler(h.Server(), caller{})
-			h.Handle("/page", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page") })) //nolint:errcheck
+			h.Handle("/page", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page") }))
 			return nil
 		}},
 		service.Named{Name: "door", New: func(_ context.Context, h *service.Host) error {
 			h.Edge("")
-			h.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "door") })) //nolint:errcheck
+			h.Handle("/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "door") }))
 			return nil
 		}})
 	defer far.stop(t)

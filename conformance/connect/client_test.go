@@ -168,7 +168,7 @@ func (m *making) run() error {
 		if err != nil {
 			return err
 		}
-		defer stream.Close() //nolint:errcheck // the verdict is Receive's
+		defer stream.Close() // the verdict is Receive's
 		m.cancelAfterSend()
 		return m.receiveAll(stream)
 	}
@@ -176,7 +176,7 @@ func (m *making) run() error {
 	if err != nil {
 		return err
 	}
-	defer stream.Close() //nolint:errcheck // the verdict is Receive's
+	defer stream.Close() // the verdict is Receive's
 	if err := m.sendAll(stream); err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func (r *remotes) transport(t target) (connect.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	go remote.Run(r.ctx) //nolint:errcheck // the addresses are fixed
+	go remote.Run(r.ctx) // the addresses are fixed
 	return remote, nil
 }
 

@@ -32,7 +32,7 @@ func remote(t *testing.T, o *rpi.RemoteOptions, addrs ...string) echoapi.EchoSer
 	transport := rpi.Remote("echo", discovery.Static(map[string][]string{"echo": addrs}), o)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { transport.Run(ctx) }) //nolint:errcheck // ends with ctx
+	running.Go(func() { transport.Run(ctx) }) // ends with ctx
 	t.Cleanup(func() { cancel(); running.Wait() })
 	return echoapi.NewEchoServiceClient(connect.NewClient(transport))
 }

@@ -103,11 +103,11 @@ func start(t *testing.T, kind string, environ ...string) *process {
 	}
 	t.Cleanup(func() {
 		if p.cmd.ProcessState == nil {
-			p.cmd.Process.Kill() //nolint:errcheck // it may have ended
-			p.cmd.Wait()         //nolint:errcheck // killed
+			p.cmd.Process.Kill() // it may have ended
+			p.cmd.Wait()         // killed
 		}
 	})
-	timer := time.AfterFunc(20*time.Second, func() { p.cmd.Process.Kill() }) //nolint:errcheck // makes the line end
+	timer := time.AfterFunc(20*time.Second, func() { p.cmd.Process.Kill() }) // makes the line end
 	defer timer.Stop()
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {

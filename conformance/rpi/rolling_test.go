@@ -66,11 +66,11 @@ func TestRollingRestartsFailNoRequest(t *testing.T) {
 	through := func(o *rpi.RemoteOptions) echoapi.EchoServiceClient {
 		o.Logger = quiet
 		transport := rpi.Remote("echo", client, o)
-		running.Go(func() { transport.Run(ctx) }) //nolint:errcheck // ends with ctx
+		running.Go(func() { transport.Run(ctx) }) // ends with ctx
 		return echoapi.NewEchoServiceClient(connect.NewClient(transport))
 	}
 	plain := rpi.NewRoundTripper("echo", client, &rpi.RemoteOptions{Logger: quiet})
-	running.Go(func() { plain.Run(ctx) }) //nolint:errcheck // ends with ctx
+	running.Go(func() { plain.Run(ctx) }) // ends with ctx
 	overConnect := through(&rpi.RemoteOptions{})
 	overGRPC := through(&rpi.RemoteOptions{Conns: rpi.ConnOptions{HTTP2: true}, Wire: []connecthttp.Option{connecthttp.WithGRPC()}})
 	call := func(c echoapi.EchoServiceClient) func() error {

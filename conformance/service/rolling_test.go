@@ -111,7 +111,7 @@ func TestARollingReplacementLosesNoCall(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	var running sync.WaitGroup
-	running.Go(func() { remote.Run(ctx) }) //nolint:errcheck // ends with ctx
+	running.Go(func() { remote.Run(ctx) }) // ends with ctx
 	echoes := echoapi.NewEchoServiceClient(connect.NewClient(remote))
 
 	stopOld := instance(0)

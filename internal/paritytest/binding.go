@@ -181,7 +181,7 @@ func countUp(ctx context.Context, client echoapi.EchoServiceClient, req *echoapi
 	if err != nil {
 		return nil, err
 	}
-	defer stream.Close() //nolint:errcheck // the verdict is Receive's
+	defer stream.Close() // the verdict is Receive's
 	for len(got) < most {
 		res, err := stream.Receive()
 		if errors.Is(err, io.EOF) {

@@ -41,7 +41,7 @@ func FuzzServer(f *testing.F) {
 		ended := make(chan error, 1)
 		go func() { ended <- server.Serve(ctx, ln) }()
 		nc := ln.dial()
-		go io.Copy(io.Discard, nc) //nolint:errcheck // until it ends
+		go io.Copy(io.Discard, nc) // until it ends
 		_ = nc.SetWriteDeadline(time.Now().Add(5 * time.Second))
 		if _, err := nc.Write(append([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), append(frame(settings, 0, 0, nil), sent...)...)); err != nil {
 			if late, ok := err.(net.Error); ok && late.Timeout() {
@@ -87,7 +87,7 @@ func FuzzClient(f *testing.F) {
 		echo := rawServer(t, grpcwire.TransportOptions{}, func(p *rawPeer) {
 			p.write(frame(settings, 0, 0, nil))
 			p.until(data)
-			go io.Copy(io.Discard, p.nc) //nolint:errcheck // until it ends
+			go io.Copy(io.Discard, p.nc) // until it ends
 			p.write(answer)
 			p.nc.Close()
 		})

@@ -69,7 +69,7 @@ func NewServer(s *connect.Server, o *ServerOptions) *Server {
 // closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer context.AfterFunc(ctx, func() { _ = ln.Close() })()
-	defer ln.Close() //nolint:errcheck // nothing more is accepted
+	defer ln.Close() // nothing more is accepted
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	conns := map[*serverConn]struct{}{}

@@ -54,7 +54,7 @@ func TestAnOrderIsShownWithoutItsPaymentWhileAccountingIsAway(t *testing.T) {
 		if err := syscall.Kill(-pid, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		defer syscall.Kill(-pid, syscall.SIGCONT) //nolint:errcheck // it may be gone
+		defer syscall.Kill(-pid, syscall.SIGCONT) // it may be gone
 		took := withoutPayment(t, w, id, 20)
 		t.Logf("answered after %v at first, %v in the end", took[0], took[len(took)-1])
 		if err := syscall.Kill(-pid, syscall.SIGCONT); err != nil {
