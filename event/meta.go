@@ -4,21 +4,26 @@ import (
 	"context"
 	"maps"
 	"slices"
+
+	"github.com/cleave-go/cleave/internal/metakey"
 )
 
 // WithMeta returns a context in which the events recorded carry m: a server
 // sets it for each request, a consumer for each message.
 func WithMeta(ctx context.Context, m Meta) context.Context {
-	return context.WithValue(ctx, metaKey{}, m)
+	return context.WithValue(ctx, metakey.Key{}, m)
 }
 
 // MetaFrom returns what WithMeta set, or the zero Meta.
 func MetaFrom(ctx context.Context) Meta {
-	m, _ := ctx.Value(metaKey{}).(Meta)
-	return m
+	switch m := ctx.Value(metakey.Key{}).(type) {
+	case Meta:
+		return m
+	case interface{ Meta() Meta }: // made when it is asked for
+		return m.Meta()
+	}
+	return Meta{}
 }
-
-type metaKey struct{}
 
 // Merge returns m with what over sets in its place: non-empty fields replace
 // those of m, Tags are added, Ext is added key by key. Neither is changed.

@@ -60,7 +60,7 @@ func (o ServerOptions) attempt(next connect.ServerFunc) connect.ServerFunc {
 		if !ok {
 			return next(ctx, spec, stream)
 		}
-		s := &serving{Context: ctx, repeated: info.RequestHeader().Has(attemptHeader)}
+		s := &serving{Context: ctx, repeated: field(info.RequestHeader(), attemptHeader) != ""}
 		err := next(s, spec, stream)
 		if err != nil && s.gaveUp.Load() && !info.ResponseTrailer().Has(pushbackHeader) {
 			Pushback(ctx, -1)

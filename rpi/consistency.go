@@ -7,6 +7,7 @@ import (
 	"connectrpc.com/connect/v2"
 
 	"github.com/cleave-go/cleave/event"
+	"github.com/cleave-go/cleave/internal/metakey"
 )
 
 // ConsistencyHeader carries a consistency token: in a request what the answer
@@ -108,29 +109,46 @@ func (c *Consistency) gather(h *connect.Header) {
 	}
 }
 
-// consistencyServer gives handlers what is required and callers what was
-// caused.
-func (o ServerOptions) consistencyServer(next connect.ServerFunc) connect.ServerFunc {
+// request gives handlers what the events they record carry, and what their
+// answer must include, and callers what was caused.
+func (o ServerOptions) request(next connect.ServerFunc) connect.ServerFunc {
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
 		info, ok := connect.CallInfoForServerContext(ctx)
 		if !ok {
 			return next(ctx, spec, stream)
 		}
-		var required event.Token
-		if text := info.RequestHeader().Get(ConsistencyHeader); text != "" {
+		r := &requestContext{consistencyContext: consistencyContext{Context: ctx}}
+		r.meta.correlation = field(info.RequestHeader(), CorrelationHeader)
+		r.stream = consistentStream{ServerStream: stream, c: &r.Consistency, header: info.ResponseHeader()}
+		if text := field(info.RequestHeader(), ConsistencyHeader); text != "" {
 			t, err := event.ParseToken(text)
 			if err != nil {
 				return InvalidField(ConsistencyHeader, err.Error())
 			}
-			required = t
+			r.required = t
 		}
-		ctx, c := WithConsistency(ctx, required)
-		answer := &consistentStream{ServerStream: stream, c: c, header: info.ResponseHeader()}
-		err := next(ctx, spec, answer)
-		answer.tell()
+		err := next(r, spec, &r.stream)
+		r.stream.tell()
 		return err
 	}
 }
+
+// requestContext is what a server keeps for one request, made at once.
+type requestContext struct {
+	consistencyContext
+	meta   requestMeta
+	stream consistentStream
+}
+
+func (r *requestContext) Value(key any) any {
+	if key == (metakey.Key{}) {
+		return r
+	}
+	return r.consistencyContext.Value(key)
+}
+
+// Meta is what event.MetaFrom returns for the handler.
+func (r *requestContext) Meta() event.Meta { return r.meta.of(r.Context) }
 
 // consistentStream puts the token into the header before it is sent.
 type consistentStream struct {

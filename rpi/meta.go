@@ -2,6 +2,7 @@ package rpi
 
 import (
 	"context"
+	"sync"
 
 	"connectrpc.com/connect/v2"
 	"go.opentelemetry.io/otel/propagation"
@@ -17,35 +18,42 @@ const CorrelationHeader = "Cleave-Correlation"
 // maxCorrelation bounds what is taken from a header into events.
 const maxCorrelation = 128
 
-// metaServer has the events that a handler records carry correlation, trace
-// and actor.
-func (o ServerOptions) metaServer(next connect.ServerFunc) connect.ServerFunc {
-	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
-		correlation := ""
-		if info, ok := connect.CallInfoForServerContext(ctx); ok {
-			correlation = info.RequestHeader().Get(CorrelationHeader)
-		}
-		return next(WithRequestMeta(ctx, correlation), spec, stream)
+// field returns what h says of key. Many calls in the same process have no
+// header at all, and connect takes its time to bring each key into form.
+func field(h *connect.Header, key string) string {
+	if h.Len() == 0 {
+		return ""
 	}
+	return h.Get(key)
 }
 
-// WithRequestMeta returns a context in which events carry the correlation, the
-// trace that ctx is in and who asks. An empty correlation becomes the trace's
-// id, or a new one. Servers have done this for their handlers.
-func WithRequestMeta(ctx context.Context, correlation string) context.Context {
-	m := event.MetaFrom(ctx)
-	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
-		m.TraceParent = traceparent(span)
-	}
-	m.Correlation = correlation
-	switch {
-	case correlation != "" && len(correlation) <= maxCorrelation:
-	case m.TraceParent != "":
-		m.Correlation = m.TraceParent[traceAt : spanAt-1]
-	default:
-		m.Correlation = event.NewID().String()
-	}
-	return event.WithMeta(ctx, m)
+// requestMeta is what the events carry that a handler records: the correlation
+// and trace of the request, and who asks. It is made when it is asked for, which
+// most handlers that only read never do.
+type requestMeta struct {
+	correlation string // as the request has it
+	once        sync.Once
+	made        event.Meta
+}
+
+// of returns the metadata for a handler in ctx. An empty correlation becomes the
+// trace's id, or a new one.
+func (m *requestMeta) of(ctx context.Context) event.Meta {
+	m.once.Do(func() {
+		m.made = event.MetaFrom(ctx)
+		if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+			m.made.TraceParent = traceparent(span)
+		}
+		m.made.Correlation = m.correlation
+		switch {
+		case m.correlation != "" && len(m.correlation) <= maxCorrelation:
+		case m.made.TraceParent != "":
+			m.made.Correlation = m.made.TraceParent[traceAt : spanAt-1]
+		default:
+			m.made.Correlation = event.NewID().String()
+		}
+	})
+	return m.made
 }
 
 // traceOfMeta continues the trace of the message that ctx works on, unless ctx

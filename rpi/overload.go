@@ -49,7 +49,7 @@ func stampCriticality(ctx context.Context, h *connect.Header) {
 func (o ServerOptions) criticality(next connect.ServerFunc) connect.ServerFunc {
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
 		if info, ok := connect.CallInfoForServerContext(ctx); ok {
-			if p, ok := limit.ParsePriority(info.RequestHeader().Get(CriticalityHeader)); ok && p != limit.Default {
+			if p, ok := limit.ParsePriority(field(info.RequestHeader(), CriticalityHeader)); ok && p != limit.Default {
 				ctx = WithCriticality(ctx, p)
 			}
 		}

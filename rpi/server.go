@@ -46,7 +46,7 @@ func NewServer(o *ServerOptions) *connect.Server {
 	}
 	chain := []connect.ServerInterceptor{opts.traceServer, opts.observe, opts.recover, opts.attempt, opts.criticality}
 	chain = append(chain, opts.Interceptors...)
-	return connect.NewServer(append(chain, opts.identify, opts.metaServer, opts.consistencyServer, opts.clamp, opts.mapErrors)...)
+	return connect.NewServer(append(chain, opts.identify, opts.request, opts.clamp, opts.mapErrors)...)
 }
 
 // Handler serves s over HTTP: Connect, gRPC and gRPC-Web, binary and JSON.

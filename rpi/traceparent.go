@@ -47,10 +47,11 @@ func injectTrace(ctx context.Context, h *connect.Header) {
 
 // extractTrace returns ctx in the trace that h names.
 func extractTrace(ctx context.Context, h *connect.Header) context.Context {
-	if !h.Has(traceHeader) {
+	parent := field(h, traceHeader)
+	if parent == "" {
 		return ctx
 	}
-	if s, ok := parseTrace(h.Get(traceHeader)); ok && !h.Has(traceStateHeader) {
+	if s, ok := parseTrace(parent); ok && !h.Has(traceStateHeader) {
 		return trace.ContextWithRemoteSpanContext(ctx, s)
 	}
 	return propagator.Extract(ctx, carrier{h})
