@@ -4,25 +4,48 @@ import (
 	"context"
 	"maps"
 	"slices"
-
-	"github.com/cleave-go/cleave/internal/metakey"
+	"sync"
 )
 
 // WithMeta returns a context in which the events recorded carry m: a server
 // sets it for each request, a consumer for each message.
 func WithMeta(ctx context.Context, m Meta) context.Context {
-	return context.WithValue(ctx, metakey.Key{}, m)
+	return context.WithValue(ctx, metaKey{}, m)
 }
 
-// MetaFrom returns what WithMeta set, or the zero Meta.
+// WithMetaFunc is WithMeta with what f returns. f is called once, when it is
+// first asked for; it is safe for that to happen on any goroutine.
+func WithMetaFunc(ctx context.Context, f func() Meta) context.Context {
+	return &lazyMeta{Context: ctx, f: f}
+}
+
+// MetaFrom returns what WithMeta or WithMetaFunc set, or the zero Meta.
 func MetaFrom(ctx context.Context) Meta {
-	switch m := ctx.Value(metakey.Key{}).(type) {
+	switch m := ctx.Value(metaKey{}).(type) {
 	case Meta:
 		return m
-	case interface{ Meta() Meta }: // made when it is asked for
-		return m.Meta()
+	case *lazyMeta:
+		m.once.Do(func() { m.meta = m.f() })
+		return m.meta
 	}
 	return Meta{}
+}
+
+type metaKey struct{}
+
+// lazyMeta is a context with its Meta, made at once.
+type lazyMeta struct {
+	context.Context
+	f    func() Meta
+	once sync.Once
+	meta Meta
+}
+
+func (l *lazyMeta) Value(key any) any {
+	if key == (metaKey{}) {
+		return l
+	}
+	return l.Context.Value(key)
 }
 
 // Merge returns m with what over sets in its place: non-empty fields replace

@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"context"
 	"reflect"
 	"testing"
 
@@ -58,5 +59,27 @@ func TestAStreamKeepsItsLane(t *testing.T) {
 	}
 	if len(used) != event.Lanes {
 		t.Errorf("%d lanes are used of %d", len(used), event.Lanes)
+	}
+}
+
+func TestMetaFuncIsAskedOnceAndOnlyWhenNeeded(t *testing.T) {
+	calls := 0
+	ctx := event.WithMetaFunc(t.Context(), func() event.Meta {
+		calls++
+		return event.Meta{Correlation: "c"}
+	})
+	if calls != 0 {
+		t.Error("it was asked before anyone needed it")
+	}
+	for range 2 {
+		if got := event.MetaFrom(context.WithoutCancel(ctx)).Correlation; got != "c" {
+			t.Errorf("got %q, want c", got)
+		}
+	}
+	if calls != 1 {
+		t.Errorf("asked %d times, want once", calls)
+	}
+	if got := event.MetaFrom(event.WithMeta(ctx, event.Meta{Correlation: "d"})).Correlation; got != "d" {
+		t.Errorf("what is set within counts: got %q, want d", got)
 	}
 }

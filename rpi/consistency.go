@@ -7,7 +7,6 @@ import (
 	"connectrpc.com/connect/v2"
 
 	"github.com/cleave-go/cleave/event"
-	"github.com/cleave-go/cleave/internal/metakey"
 )
 
 // ConsistencyHeader carries a consistency token: in a request what the answer
@@ -117,8 +116,8 @@ func (o ServerOptions) request(next connect.ServerFunc) connect.ServerFunc {
 		if !ok {
 			return next(ctx, spec, stream)
 		}
+		ctx = withRequestMeta(ctx, field(info.RequestHeader(), CorrelationHeader))
 		r := &requestContext{consistencyContext: consistencyContext{Context: ctx}}
-		r.meta.correlation = field(info.RequestHeader(), CorrelationHeader)
 		r.stream = consistentStream{ServerStream: stream, c: &r.Consistency, header: info.ResponseHeader()}
 		if text := field(info.RequestHeader(), ConsistencyHeader); text != "" {
 			t, err := event.ParseToken(text)
@@ -136,19 +135,8 @@ func (o ServerOptions) request(next connect.ServerFunc) connect.ServerFunc {
 // requestContext is what a server keeps for one request, made at once.
 type requestContext struct {
 	consistencyContext
-	meta   requestMeta
 	stream consistentStream
 }
-
-func (r *requestContext) Value(key any) any {
-	if key == (metakey.Key{}) {
-		return r
-	}
-	return r.consistencyContext.Value(key)
-}
-
-// Meta is what event.MetaFrom returns for the handler.
-func (r *requestContext) Meta() event.Meta { return r.meta.of(r.Context) }
 
 // consistentStream puts the token into the header before it is sent.
 type consistentStream struct {

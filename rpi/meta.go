@@ -2,7 +2,6 @@ package rpi
 
 import (
 	"context"
-	"sync"
 
 	"connectrpc.com/connect/v2"
 	"go.opentelemetry.io/otel/propagation"
@@ -27,33 +26,26 @@ func field(h *connect.Header, key string) string {
 	return h.Get(key)
 }
 
-// requestMeta is what the events carry that a handler records: the correlation
-// and trace of the request, and who asks. It is made when it is asked for, which
-// most handlers that only read never do.
-type requestMeta struct {
-	correlation string // as the request has it
-	once        sync.Once
-	made        event.Meta
-}
-
-// of returns the metadata for a handler in ctx. An empty correlation becomes the
-// trace's id, or a new one.
-func (m *requestMeta) of(ctx context.Context) event.Meta {
-	m.once.Do(func() {
-		m.made = event.MetaFrom(ctx)
+// withRequestMeta returns a context in which events carry correlation and trace
+// of the request that ctx serves, and who asks. An empty correlation becomes the
+// trace's id, or a new one. All this is made when something is recorded, which
+// handlers that only read never do.
+func withRequestMeta(ctx context.Context, correlation string) context.Context {
+	return event.WithMetaFunc(ctx, func() event.Meta {
+		m := event.MetaFrom(ctx)
 		if span := trace.SpanContextFromContext(ctx); span.IsValid() {
-			m.made.TraceParent = traceparent(span)
+			m.TraceParent = traceparent(span)
 		}
-		m.made.Correlation = m.correlation
+		m.Correlation = correlation
 		switch {
-		case m.correlation != "" && len(m.correlation) <= maxCorrelation:
-		case m.made.TraceParent != "":
-			m.made.Correlation = m.made.TraceParent[traceAt : spanAt-1]
+		case correlation != "" && len(correlation) <= maxCorrelation:
+		case m.TraceParent != "":
+			m.Correlation = m.TraceParent[traceAt : spanAt-1]
 		default:
-			m.made.Correlation = event.NewID().String()
+			m.Correlation = event.NewID().String()
 		}
+		return m
 	})
-	return m.made
 }
 
 // traceOfMeta continues the trace of the message that ctx works on, unless ctx
