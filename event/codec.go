@@ -183,6 +183,26 @@ func (c *Codec[E]) Decode(r Record) (Envelope[E], error) {
 // Types returns the names of all kinds in alphabetical order.
 func (c *Codec[E]) Types() []string { return slices.Clone(c.types()) }
 
+// Schema is a form that the data of a type has, or once had.
+type Schema struct {
+	Type   string
+	Number int
+	Go     reflect.Type
+}
+
+// Schemas returns every schema that the codec reads, by type and number.
+func (c *Codec[E]) Schemas() []Schema {
+	var all []Schema
+	for _, name := range c.types() {
+		k := c.byName[name]
+		for _, up := range k.ups {
+			all = append(all, Schema{name, up.from, up.old})
+		}
+		all = append(all, Schema{name, k.schema, k.typ})
+	}
+	return all
+}
+
 // Has reports whether the codec knows the type.
 func (c *Codec[E]) Has(name string) bool {
 	_, ok := c.byName[name]

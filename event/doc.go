@@ -40,6 +40,7 @@
 // # Testing
 //
 // Events are plain values: compare them. The analyzer tools/sealedswitch finds
-// type switches and codecs that forget one. eventsourcetest tests decisions by
+// type switches and codecs that forget one. eventtest.Frozen fails when a
+// recorded type was edited in place. eventsourcetest tests decisions by
 // given events, a command, and the events it should make.
 package event

@@ -23,17 +23,24 @@ type Decider[S, C, E any] struct {
 	// been done already, or the reason why it must not be. It is called again
 	// when another writer was faster. May be nil if only Do is used.
 	Decide func(state S, command C) ([]E, error)
+	// Snapshot is when to keep the state beside the events. Zero: never.
+	Snapshot Snapshot
+	// Begins reports whether the state after e is the same whatever came
+	// before, as after an opening balance: a stream that was truncated before
+	// such an event is whole. Nil: no event is such.
+	Begins func(e E) bool
 }
 
 // Repository loads, decides and appends. It is safe for concurrent use.
 type Repository[S, C, E any] struct {
 	store   Store
 	decider Decider[S, C, E]
+	inTx    bool
 }
 
 // NewRepository returns the repository of a decider's aggregates in st. It
 // panics, so that a program does not start, if the decider has no Category,
-// Codec or Evolve.
+// Codec or Evolve, or a Snapshot that cannot be or that st cannot keep.
 func NewRepository[S, C, E any](st Store, d Decider[S, C, E]) *Repository[S, C, E] {
 	switch {
 	case st == nil:
@@ -41,16 +48,24 @@ func NewRepository[S, C, E any](st Store, d Decider[S, C, E]) *Repository[S, C, 
 	case d.Codec == nil || d.Evolve == nil:
 		panic(fmt.Sprintf("eventsource: the decider of %q needs a Codec and Evolve", d.Category))
 	}
+	if snap := d.Snapshot; snap != (Snapshot{}) {
+		if _, ok := st.(Snapshots); !ok {
+			panic(fmt.Sprintf("eventsource: the store keeps no snapshots, which the decider of %q wants", d.Category))
+		}
+		if snap.Every < 1 || snap.Schema < 1 {
+			panic(fmt.Sprintf("eventsource: the Snapshot of the decider of %q needs Every and Schema of 1 or more, not %+v", d.Category, snap))
+		}
+	}
 	if err := (event.Stream{Category: d.Category, ID: "x"}).Check(); err != nil {
 		panic(fmt.Sprintf("eventsource: decider: %v", err))
 	}
-	return &Repository[S, C, E]{st, d}
+	return &Repository[S, C, E]{store: st, decider: d}
 }
 
 // In returns the same repository reading and writing inside tx. A conflict is
 // not retried there: tx sees no other writer.
 func (r *Repository[S, C, E]) In(tx sqldb.Tx) *Repository[S, C, E] {
-	return &Repository[S, C, E]{r.store.In(tx), r.decider}
+	return &Repository[S, C, E]{r.store.In(tx), r.decider, true}
 }
 
 // Loaded is an aggregate as it was read.
@@ -58,6 +73,8 @@ type Loaded[S any] struct {
 	State    S
 	Version  uint64         // 0: there are no events
 	Position event.Position // of the last event; 0: there are none
+
+	snapshot uint64 // the version of the snapshot it began with
 }
 
 // Option changes one call of Handle or Do.
@@ -118,12 +135,14 @@ func (r *Repository[S, C, E]) once(ctx context.Context, id string, decide func(S
 	if o.key != "" {
 		derived = func(n int) event.ID { return event.DeriveID(stream.String()+"\x00"+o.key, n) }
 	}
-	loaded, done, err := r.load(ctx, stream, derived)
-	switch {
-	case err != nil:
+	loaded, err := r.load(ctx, stream, now)
+	if err != nil {
 		return Commit{}, err
-	case done != nil:
-		return *done, nil
+	}
+	done, err := r.done(ctx, stream, derived) // after loading: what it did, was loaded
+	switch {
+	case err != nil || done.Replayed:
+		return done, err
 	case o.version != nil && *o.version != loaded.Version:
 		return Commit{}, &ConflictError{stream, At(*o.version), loaded.Version}
 	}
@@ -148,40 +167,36 @@ func (r *Repository[S, C, E]) once(ctx context.Context, id string, decide func(S
 		}
 		recs[i].Meta = meta
 	}
-	return r.store.Append(ctx, stream, At(loaded.Version), recs...)
+	c, err := r.store.Append(ctx, stream, At(loaded.Version), recs...)
+	if err == nil {
+		err = r.keep(ctx, loaded, recs, c)
+	}
+	return c, err
+}
+
+// done returns the commit of the records with the IDs that derived gives; it is
+// not Replayed if there are none.
+func (r *Repository[S, C, E]) done(ctx context.Context, s event.Stream, derived func(n int) event.ID) (done Commit, err error) {
+	for n := 0; derived != nil; n++ {
+		c, found, err := r.store.Lookup(ctx, derived(n))
+		if err != nil {
+			return Commit{}, fmt.Errorf("eventsource: look for a repeated command on %s: %w", s, err)
+		}
+		if !found || c.Stream != s {
+			break
+		}
+		done = c
+		done.Replayed = true
+	}
+	return done, nil
 }
 
 // Load returns the aggregate's state. One without events has the initial state
 // and version 0.
 func (r *Repository[S, C, E]) Load(ctx context.Context, id string) (Loaded[S], error) {
-	loaded, _, err := r.load(ctx, r.stream(id), nil)
-	return loaded, err
+	return r.LoadAt(ctx, id, now)
 }
 
 func (r *Repository[S, C, E]) stream(id string) event.Stream {
 	return event.Stream{Category: r.decider.Category, ID: id}
-}
-
-// load also returns the commit of the events with the IDs that derived gives,
-// if there are any.
-func (r *Repository[S, C, E]) load(ctx context.Context, s event.Stream, derived func(n int) event.ID) (Loaded[S], *Commit, error) {
-	loaded := Loaded[S]{State: r.decider.Initial}
-	var done *Commit
-	seen := 0
-	for rec, err := range r.store.Read(ctx, s, ReadOptions{}) {
-		if err != nil {
-			return Loaded[S]{}, nil, fmt.Errorf("eventsource: load %s: %w", s, err)
-		}
-		e, err := r.decider.Codec.Decode(rec)
-		if err != nil {
-			return Loaded[S]{}, nil, fmt.Errorf("eventsource: load %s: %w", s, err)
-		}
-		loaded.State = r.decider.Evolve(loaded.State, e.Data)
-		loaded.Version, loaded.Position = rec.Version, rec.Position
-		if derived != nil && rec.ID == derived(seen) {
-			seen++
-			done = &Commit{Stream: s, Version: rec.Version, Position: rec.Position, Replayed: true}
-		}
-	}
-	return loaded, done, nil
 }

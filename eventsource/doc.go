@@ -17,6 +17,11 @@
 //     stream in order of version. Nothing is missed at its live end.
 //   - In(tx) reads and writes inside the caller's transaction.
 //   - Handle decides on the newest state, and again after a conflict.
+//   - A snapshot is never wrong, at most missing: it is written after the append,
+//     or in the caller's transaction, with its schema, and not used by code of
+//     another. What an idempotent command did is found behind it.
+//   - An aggregate whose past is truncated is loaded from a snapshot or from an
+//     event that Begins, or not at all: the error is a *TruncatedError.
 //   - Data comes back byte by byte, Meta as it was.
 //
 // # What the caller owes
@@ -25,16 +30,22 @@
 // accepts every event that was ever recorded. Positions compare only within one
 // Epoch.
 //
+// Snapshot.Schema rises when Evolve or the state changes. A stream is purged
+// only when every relay and view is past it; raise the schema of snapshots that
+// purged streams need with care: they cannot be made again.
+//
 // When Handle fails with ErrConflict, four attempts met other writers: answer
 // the user so, or split the aggregate. An error of Decide comes back as it is.
 //
 // # Debugging
 //
-// Read shows what happened to one aggregate, Feed what happened to all.
+// Read shows what happened to one aggregate, Feed what happened to all, LoadAt
+// what an aggregate was at a version or a time.
 //
 // # Testing
 //
 // eventsourcetest.For tests a decider: given events, when a command, then
-// events. memstore stands in for a database. eventsourcetest.Run is the suite
+// events. eventsourcetest.SnapshotEquals fails when Evolve changed and the
+// snapshot's schema did not. memstore stands in for a database. eventsourcetest.Run is the suite
 // that every Store passes.
 package eventsource

@@ -25,6 +25,9 @@ type Store interface {
 	// Feed yields the records of all streams in order of position. A live feed
 	// ends when ctx does, with its error.
 	Feed(ctx context.Context, o FeedOptions) iter.Seq2[event.Record, error]
+	// Lookup returns where the record with an ID is, and whether there is one:
+	// it finds what a repeated command has done.
+	Lookup(ctx context.Context, id event.ID) (Commit, bool, error)
 	// Head returns the highest position recorded, 0 when there is none.
 	Head(ctx context.Context) (event.Position, error)
 	// Epoch names this incarnation of the table: positions of different epochs

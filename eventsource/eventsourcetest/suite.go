@@ -18,13 +18,14 @@ type Backend struct {
 	Update func(ctx context.Context, f func(ctx context.Context, tx sqldb.Tx) error) error
 }
 
-// Run checks all that eventsource.Store promises. open returns an empty store
-// for each case.
+// Run checks all that eventsource.Store promises, and what Snapshots and
+// Archives do if the store is such. open returns an empty store for each case.
 func Run(t *testing.T, open func(t *testing.T) Backend) {
-	groups := []struct {
+	type group struct {
 		name  string
 		cases []testcase
-	}{
+	}
+	groups := []group{
 		{"versions", versionCases},
 		{"expectations", expectCases},
 		{"repeated appends", replayCases},
@@ -33,7 +34,20 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"records", recordCases},
 		{"transactions", txCases},
 		{"races", raceCases},
+		{"lookups", lookupCases},
 		{"repository", repositoryCases},
+	}
+	st := open(t).Store
+	_, snapshots := st.(eventsource.Snapshots)
+	_, archives := st.(eventsource.Archives)
+	if snapshots {
+		groups = append(groups, group{"snapshots", snapshotCases}, group{"moments", loadAtCases})
+	}
+	if archives {
+		groups = append(groups, group{"truncation", truncateCases}, group{"archive", archiveCases})
+	}
+	if snapshots && archives {
+		groups = append(groups, group{"truncated aggregates", compactCases})
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

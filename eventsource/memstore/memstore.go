@@ -25,9 +25,15 @@ type Store struct {
 	streams   map[event.Stream][]event.Position
 	ids       map[event.ID]event.Position
 	changed   chan struct{} // closed at the next commit
+	aside     changes
+	pending   changes // of the one who writes
 }
 
-var _ eventsource.Store = (*Store)(nil)
+var (
+	_ eventsource.Store     = (*Store)(nil)
+	_ eventsource.Snapshots = (*Store)(nil)
+	_ eventsource.Archives  = (*Store)(nil)
+)
 
 // New returns an empty store.
 func New() *Store {
@@ -37,6 +43,8 @@ func New() *Store {
 		streams: map[event.Stream][]event.Position{},
 		ids:     map[event.ID]event.Position{},
 		changed: make(chan struct{}),
+		aside:   noChanges(),
+		pending: noChanges(),
 	}
 	st.writer <- struct{}{}
 	return st
@@ -69,7 +77,12 @@ func (st *Store) Update(ctx context.Context, f func(ctx context.Context, tx sqld
 func (st *Store) end(commit bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	defer func() { st.pending = noChanges() }()
 	if commit {
+		st.aside.add(st.pending)
+		for p := range st.pending.purged {
+			st.records[p-1].Data, st.records[p-1].Meta = nil, event.Meta{}
+		}
 		if len(st.records) > st.committed {
 			st.committed = len(st.records)
 			close(st.changed)
@@ -109,6 +122,9 @@ func (st *Store) append(s event.Stream, x eventsource.Expect, recs []event.Recor
 	defer st.mu.Unlock()
 	if c, found, err := st.replay(s, recs); found || err != nil {
 		return c, err
+	}
+	if since := st.rest(s, true).archived; !since.IsZero() {
+		return eventsource.Commit{}, &eventsource.ArchivedError{Stream: s, Since: since}
 	}
 	version := uint64(len(st.streams[s]))
 	if !x.Match(version) {
@@ -157,7 +173,9 @@ func (st *Store) Read(ctx context.Context, s event.Stream, o eventsource.ReadOpt
 
 func (st *Store) read(ctx context.Context, s event.Stream, o eventsource.ReadOptions, inTx bool) iter.Seq2[event.Record, error] {
 	return func(yield func(event.Record, error) bool) {
-		next := max(o.From, 1)
+		st.mu.RLock()
+		next := max(o.From, st.rest(s, inTx).first, 1)
+		st.mu.RUnlock()
 		for n := 0; o.Limit <= 0 || n < o.Limit; n++ {
 			if err := ctx.Err(); err != nil {
 				yield(event.Record{}, err)
@@ -209,12 +227,16 @@ func (st *Store) feed(ctx context.Context, o eventsource.FeedOptions, inTx bool)
 			if after < event.Position(len(st.records)) {
 				r, ok = st.at(after+1, inTx)
 			}
+			purged := ok && st.gone(after+1, inTx)
 			changed := st.changed
 			st.mu.RUnlock()
 			switch err := ctx.Err(); {
 			case err != nil:
 				yield(event.Record{}, err)
 				return
+			case purged:
+				after++
+				continue
 			case ok:
 				if !yield(r, nil) {
 					return
@@ -231,6 +253,22 @@ func (st *Store) feed(ctx context.Context, o eventsource.FeedOptions, inTx bool)
 			}
 		}
 	}
+}
+
+// Lookup implements eventsource.Store.
+func (st *Store) Lookup(ctx context.Context, id event.ID) (eventsource.Commit, bool, error) {
+	return st.lookup(ctx, id, false)
+}
+
+func (st *Store) lookup(ctx context.Context, id event.ID, inTx bool) (eventsource.Commit, bool, error) {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	if p, ok := st.ids[id]; ok {
+		if r, ok := st.at(p, inTx); ok {
+			return eventsource.Commit{Stream: r.Stream, Version: r.Version, Position: p}, true, ctx.Err()
+		}
+	}
+	return eventsource.Commit{}, false, ctx.Err()
 }
 
 // Head implements eventsource.Store.

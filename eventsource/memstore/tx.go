@@ -92,6 +92,13 @@ func (t txStore) checked(ctx context.Context, seq iter.Seq2[event.Record, error]
 	}
 }
 
+func (t txStore) Lookup(ctx context.Context, id event.ID) (eventsource.Commit, bool, error) {
+	if err := t.check(ctx); err != nil {
+		return eventsource.Commit{}, false, err
+	}
+	return t.st.lookup(ctx, id, true)
+}
+
 func (t txStore) Head(ctx context.Context) (event.Position, error) {
 	if err := t.check(ctx); err != nil {
 		return 0, err

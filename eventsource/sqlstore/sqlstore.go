@@ -16,7 +16,11 @@ func Setup(ctx context.Context, db *sqldb.DB) error { return eventtable.Setup(ct
 // Store is an eventsource.Store over a database.
 type Store struct{ db *sqldb.DB }
 
-var _ eventsource.Store = (*Store)(nil)
+var (
+	_ eventsource.Store     = (*Store)(nil)
+	_ eventsource.Snapshots = (*Store)(nil)
+	_ eventsource.Archives  = (*Store)(nil)
+)
 
 // New returns the store of the events in db.
 func New(db *sqldb.DB) *Store { return &Store{db} }
@@ -52,6 +56,11 @@ func (st *Store) Head(ctx context.Context) (event.Position, error) {
 // Epoch implements eventsource.Store.
 func (st *Store) Epoch(ctx context.Context) (string, error) { return eventtable.Epoch(ctx, st.db) }
 
+// Lookup implements eventsource.Store.
+func (st *Store) Lookup(ctx context.Context, id event.ID) (eventsource.Commit, bool, error) {
+	return eventtable.Lookup(ctx, st.db, id)
+}
+
 // In implements eventsource.Store.
 func (st *Store) In(tx sqldb.Tx) eventsource.Store { return txStore{tx} }
 
@@ -71,6 +80,10 @@ func (st txStore) Feed(ctx context.Context, o eventsource.FeedOptions) iter.Seq2
 		return func(yield func(event.Record, error) bool) { yield(event.Record{}, eventsource.ErrLiveInTx) }
 	}
 	return eventtable.Feed(ctx, st.tx, o, nil)
+}
+
+func (st txStore) Lookup(ctx context.Context, id event.ID) (eventsource.Commit, bool, error) {
+	return eventtable.Lookup(ctx, st.tx, id)
 }
 
 func (st txStore) Head(ctx context.Context) (event.Position, error) {

@@ -26,7 +26,8 @@ func Append(ctx context.Context, tx sqldb.Tx, s event.Stream, x eventsource.Expe
 		return eventsource.Commit{}, err
 	}
 	c, err := appendRecords(ctx, tx, s, x, recs)
-	if err != nil && !errors.Is(err, eventsource.ErrConflict) {
+	var archived *eventsource.ArchivedError
+	if err != nil && !errors.Is(err, eventsource.ErrConflict) && !errors.As(err, &archived) {
 		err = fmt.Errorf("eventsource: append to %s: %w", s, err)
 	}
 	return c, err
@@ -35,13 +36,16 @@ func Append(ctx context.Context, tx sqldb.Tx, s event.Stream, x eventsource.Expe
 func appendRecords(ctx context.Context, tx sqldb.Tx, s event.Stream, x eventsource.Expect, recs []event.Record) (eventsource.Commit, error) {
 	var version, taken sql.Null[int64]
 	err := tx.QueryRowContext(ctx, `SELECT
-		(SELECT version FROM es_stream WHERE tenant = '' AND category = ? AND id = ?),
+		(SELECT CASE WHEN archived_at IS NULL THEN version ELSE -archived_at END FROM es_stream WHERE tenant = '' AND category = ? AND id = ?),
 		(SELECT position FROM es_event WHERE event_id = ?)`, s.Category, s.ID, recs[0].ID[:]).Scan(&version, &taken)
 	if err != nil {
 		return eventsource.Commit{}, err
 	}
 	if taken.Valid {
 		return replay(ctx, tx, s, recs)
+	}
+	if version.V < 0 {
+		return eventsource.Commit{}, &eventsource.ArchivedError{Stream: s, Since: time.UnixMicro(-version.V).UTC()}
 	}
 	last := uint64(version.V)
 	if !x.Match(last) {

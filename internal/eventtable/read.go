@@ -43,8 +43,10 @@ func Read(ctx context.Context, q sqldb.Queryer, s event.Stream, o eventsource.Re
 	next := max(o.From, 1)
 	page := func(limit int) ([]event.Record, error) {
 		recs, err := query(ctx, q, `SELECT `+columns+` FROM es_event
-			WHERE tenant = '' AND category = ? AND stream_id = ? AND version >= ? ORDER BY version LIMIT ?`,
-			s.Category, s.ID, clamp(next), limit)
+			WHERE tenant = '' AND category = ? AND stream_id = ? AND version >=
+				(SELECT CASE WHEN truncate_before > ? THEN truncate_before ELSE ? END FROM es_stream WHERE tenant = '' AND category = ? AND id = ?)
+			ORDER BY version LIMIT ?`,
+			s.Category, s.ID, clamp(next), clamp(next), s.Category, s.ID, limit)
 		if len(recs) > 0 {
 			next = recs[len(recs)-1].Version + 1
 		}
@@ -58,7 +60,7 @@ func Read(ctx context.Context, q sqldb.Queryer, s event.Stream, o eventsource.Re
 func Feed(ctx context.Context, q sqldb.Queryer, o eventsource.FeedOptions, wait func() error) iter.Seq2[event.Record, error] {
 	after := o.After
 	page := func(limit int) ([]event.Record, error) {
-		recs, err := query(ctx, q, `SELECT `+columns+` FROM es_event WHERE position > ? ORDER BY position LIMIT ?`,
+		recs, err := query(ctx, q, `SELECT `+columns+` FROM es_event WHERE position > ? AND type <> '`+purged+`' ORDER BY position LIMIT ?`,
 			clamp(uint64(after)), limit)
 		if len(recs) > 0 {
 			after = recs[len(recs)-1].Position

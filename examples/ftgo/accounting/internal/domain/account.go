@@ -14,12 +14,13 @@ type Account struct {
 	CardVersion int64  // 0: none
 }
 
-// Accounts is the account aggregate.
+// Accounts is the account aggregate. An account lives as long as its consumer.
 var Accounts = eventsource.Decider[Account, AccountCommand, accountingapi.AccountEvent]{
 	Category: accountingapi.AccountCategory,
 	Codec:    accountingapi.AccountCodec,
 	Evolve:   evolveAccount,
 	Decide:   decideAccount,
+	Snapshot: eventsource.Snapshot{Every: 50, Schema: 1},
 }
 
 // AccountCommand is what can be asked of an account.

@@ -26,6 +26,14 @@ func TestAccountKnowsTheNewestCard(t *testing.T) {
 	spec.Given(opened, accountingapi.CardReplaced{CardToken: "expired", CardVersion: 3}).When(domain.ReplaceCard{CardToken: "ok", CardVersion: 2}).Then()
 }
 
+func TestSnapshotsOfAccountsStayRight(t *testing.T) {
+	eventsourcetest.SnapshotEquals(t, domain.Accounts, "testdata", []accountingapi.AccountEvent{
+		accountingapi.AccountOpened{CardToken: "ok", CardVersion: 1},
+		accountingapi.CardReplaced{CardToken: "expired", CardVersion: 2},
+		accountingapi.CardReplaced{CardToken: "ok", CardVersion: 3},
+	})
+}
+
 func TestCardsCoverWhatTheyCover(t *testing.T) {
 	spec := eventsourcetest.For(t, domain.Payments)
 	held := func(total int64) accountingapi.PaymentEvent {
