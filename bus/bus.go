@@ -53,6 +53,9 @@ type Searcher interface {
 type Filter struct {
 	Source   string   // the service
 	Subjects []string // NATS wildcards; empty: all
+	// Of above 1 lets only the streams through whose event.Stream.Lane, modulo
+	// Of, is Lane.
+	Lane, Of int
 }
 
 // Place is where a subscriber stands in a source's messages. The zero Place is

@@ -54,6 +54,41 @@ func TestMatchFollowsTheWildcardsOfNATS(t *testing.T) {
 	}
 }
 
+func TestAFilterLetsItsLanesThroughAndSoDoItsPatterns(t *testing.T) {
+	var subjects []string
+	for _, category := range []string{"order", "menu", "$cmd.kitchen", "$rpl.order"} {
+		for i := range 50 {
+			s := event.Stream{Category: category, ID: strings.Repeat("x", i+1)}
+			subjects = append(subjects, bus.Subject("order", event.Record{Stream: s, Type: "a.b"}))
+		}
+	}
+	for _, of := range [][]string{nil, {">"}, {"evt.order.>"}, {"evt.order.menu.>", "cmd.kitchen.>"}, {"evt.order.*.*.a.b"}, {"evt.order.order.07.>"}, {"*.order.>"}, {"cmd.>"}} {
+		for _, lanes := range []int{1, 2, 3, 64} {
+			total, all := 0, bus.Filter{Subjects: of}
+			for lane := range lanes {
+				f := bus.Filter{Subjects: of, Lane: lane, Of: lanes}
+				patterns := bus.Filter{Subjects: f.Patterns()}
+				for _, s := range subjects {
+					if f.Match(s) != patterns.Match(s) {
+						t.Errorf("%v, lane %d of %d, subject %s: the filter says %v, the patterns %v", of, lane, lanes, s, f.Match(s), patterns.Match(s))
+					}
+					if f.Match(s) {
+						total++
+					}
+				}
+			}
+			for _, s := range subjects {
+				if all.Match(s) {
+					total--
+				}
+			}
+			if total != 0 {
+				t.Errorf("%v: %d lanes let %+d subjects too many through", of, lanes, total)
+			}
+		}
+	}
+}
+
 func FuzzSubjectIsAlwaysValid(f *testing.F) {
 	f.Add("order", "order", "order.placed")
 	f.Add("", "$cmd.", ". *")

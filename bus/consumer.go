@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -23,16 +22,23 @@ type Consumer struct {
 	Name   string    // with Version and the source the name of its place. Required.
 	DB     *sqldb.DB // of the effect and the place. Required.
 	Bus    Bus       // Required.
-	Filter Filter    // Source is required.
+	Filter Filter    // Source is required; Lane and Of are not for use here.
 	// Handle does what the message asks for, in tx. The context carries the
 	// metadata of what is recorded because of it. An error undoes what Handle
-	// did and it is called again with the same message, after a while, for
-	// ever; ErrNotYet asks for that soon and without a log. A panic is an
-	// error. Required.
+	// did and it is called again with the same message, after a while; what
+	// comes of that is OnError's to say. ErrNotYet asks for it soon and without
+	// a log. A panic is an error. Required.
 	Handle func(ctx context.Context, tx sqldb.Tx, m Message) error
 
-	Version int          // of a view that is built anew beside the old one. Default: 0.
+	Version int // of a view that is built anew beside the old one. Default: 0.
+	// Lanes is how many parts of the source are handled at the same time, each
+	// with a place of its own; the messages of one stream are in one lane and
+	// keep their order. It pays where Handle waits and the database takes several
+	// writers. It may change from one Run to the next: no message takes effect
+	// twice. At most event.Lanes. Default: 1.
+	Lanes   int
 	Batch   int          // messages that are there already and share a transaction, at most. Default: 128.
+	OnError Policy       // Default: a message is tried for ever, and those behind it wait.
 	Logger  *slog.Logger // Default: slog.Default()
 }
 
@@ -44,6 +50,8 @@ func (c *Consumer) check() error {
 		return fmt.Errorf("bus: consumer %s needs DB, Bus and Handle", c.Name)
 	case c.Filter.Source == "":
 		return fmt.Errorf("bus: consumer %s needs a source in its Filter", c.Name)
+	case c.Lanes < 0 || c.Lanes > event.Lanes:
+		return fmt.Errorf("bus: consumer %s has %d lanes, at most %d are possible", c.Name, c.Lanes, event.Lanes)
 	}
 	return nil
 }
@@ -60,22 +68,45 @@ func (c *Consumer) key() checkpoint.Key {
 	return checkpoint.Key{Name: c.Name, Version: c.Version, Source: c.Filter.Source}
 }
 
-// Place returns where the consumer stands: everything up to there has its
-// effect. Any Consumer value with the same name can ask.
-func (c *Consumer) Place(ctx context.Context) (Place, error) {
-	return c.place(ctx, c.DB)
+func (c *Consumer) batch() int {
+	if c.Batch <= 0 {
+		return 128
+	}
+	return c.Batch
 }
 
-func (c *Consumer) place(ctx context.Context, q sqldb.Queryer) (Place, error) {
-	at, err := checkpoint.Load(ctx, q, c.key())
-	if err != nil {
-		return Place{}, fmt.Errorf("bus: place of consumer %s: %w", c.Name, err)
-	}
-	return Place(at), nil
+// Place returns where the consumer stands: everything up to there has its
+// effect, or waits in a stream that is parked. Any Consumer value with the same
+// name can ask.
+func (c *Consumer) Place(ctx context.Context) (Place, error) {
+	layout, err := c.layout(ctx)
+	return Place(layout.Low()), err
 }
+
+// Places returns where each lane stands.
+func (c *Consumer) Places(ctx context.Context) ([]Place, error) {
+	layout, err := c.layout(ctx)
+	places := make([]Place, len(layout.Lanes))
+	for i, l := range layout.Lanes {
+		places[i] = Place(l.At)
+	}
+	return places, err
+}
+
+func (c *Consumer) layout(ctx context.Context) (checkpoint.Layout, error) {
+	layout, err := checkpoint.ReadLayout(ctx, c.DB, c.key())
+	if err != nil {
+		return layout, fmt.Errorf("bus: place of consumer %s: %w", c.Name, err)
+	}
+	return layout, nil
+}
+
+// ErrRetired says that the consumer's version was retired.
+var ErrRetired = checkpoint.ErrRetired
 
 // Run consumes until ctx ends; then it returns nil. The error is a Consumer that
-// cannot run, a closed database or ErrAhead; everything else is tried again.
+// cannot run, a closed database, ErrAhead or ErrRetired; everything else is
+// tried again.
 func (c *Consumer) Run(ctx context.Context) error {
 	if err := c.check(); err != nil {
 		return err
@@ -84,191 +115,67 @@ func (c *Consumer) Run(ctx context.Context) error {
 	defer stop()
 	log := c.logger()
 	var wait backoff
-	for {
-		err := c.follow(ctx, log, g, &wait)
+	for lanes := max(c.Lanes, 1); ; {
+		layout, err := c.open(ctx, lanes)
+		if err == nil {
+			if lanes > 0 && len(layout.Lanes) != lanes {
+				log.Info("another has chosen the number of lanes", "lanes", len(layout.Lanes))
+			}
+			lanes = 0 // from now on whoever starts last decides
+			wait.reset()
+			err = c.runLanes(ctx, layout, log, g)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, sqldb.ErrClosed), errors.Is(err, ErrAhead):
+		case final(err):
 			return fmt.Errorf("bus: consumer %s: %w", c.Name, err)
-		case errors.Is(err, errPlace):
-			log.Info("the place was moved by another, goes on from there")
+		case errors.Is(err, errLayout):
 		default:
 			log.Warn("consumer starts again", "error", err)
-			wait.sleep(ctx, failing)
+			wait.sleep(ctx, c.OnError.pace())
 		}
 	}
 }
 
-// errPlace says that the place is not where this instance left it.
-var errPlace = errors.New("bus: the place was moved")
+// final reports whether an error ends a consumer.
+func final(err error) bool {
+	return errors.Is(err, sqldb.ErrClosed) || errors.Is(err, ErrAhead) || errors.Is(err, ErrRetired)
+}
 
-// follow subscribes behind the stored place and handles what comes.
-func (c *Consumer) follow(ctx context.Context, log *slog.Logger, g *gauges, wait *backoff) error {
-	at, err := c.Place(ctx)
-	if err != nil {
-		return err
+// open returns the lanes as they are in the database, after having made them so
+// many; 0 leaves them.
+func (c *Consumer) open(ctx context.Context, lanes int) (layout checkpoint.Layout, err error) {
+	layout, err = c.layout(ctx)
+	if err != nil || len(layout.Lanes) > 0 && (lanes == 0 || lanes == len(layout.Lanes)) {
+		return layout, err
 	}
+	err = c.DB.Update(ctx, func(ctx context.Context, tx sqldb.Tx) (err error) {
+		layout, err = checkpoint.Open(ctx, tx, c.key(), lanes)
+		return err
+	})
+	return layout, err
+}
+
+// runLanes runs all lanes until the first error of one.
+func (c *Consumer) runLanes(ctx context.Context, layout checkpoint.Layout, log *slog.Logger, g *gauges) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	messages := make(chan Message, c.batch())
-	var wg sync.WaitGroup
-	defer wg.Wait()
 	defer cancel(nil)
-	wg.Go(func() {
-		for m, err := range c.Bus.Subscribe(ctx, c.Filter, at) {
-			if err != nil {
-				cancel(err)
-				return
-			}
-			select {
-			case messages <- m:
-			case <-ctx.Done():
-				return
-			}
-		}
-		cancel(errors.New("bus: the subscription ended"))
-	})
-	for {
-		batch := take(ctx, messages, c.batch())
-		if len(batch) == 0 {
-			return context.Cause(ctx)
-		}
-		if at, err = c.handleAll(ctx, log, g, wait, at, batch); err != nil {
-			return err
-		}
+	var wg sync.WaitGroup
+	for _, l := range layout.Lanes {
+		wg.Go(func() { cancel(c.newLane(l, log, g).run(ctx)) })
 	}
-}
-
-func (c *Consumer) batch() int {
-	if c.Batch <= 0 {
-		return 128
+	if c.OnError.Park {
+		wg.Go(func() { c.resumeDue(ctx, log) })
 	}
-	return c.Batch
-}
-
-// take waits for a message and returns it with those that are there already.
-func take(ctx context.Context, messages <-chan Message, most int) []Message {
-	select {
-	case m := <-messages:
-		batch := []Message{m}
-		for len(batch) < most {
-			select {
-			case m := <-messages:
-				batch = append(batch, m)
-			default:
-				return batch
-			}
-		}
-		return batch
-	case <-ctx.Done():
-		return nil
-	}
-}
-
-// handleAll handles a batch and returns the place behind it. What comes before a
-// message that fails is committed; that message is tried again.
-func (c *Consumer) handleAll(ctx context.Context, log *slog.Logger, g *gauges, wait *backoff, at Place, batch []Message) (Place, error) {
-	defer g.waiting(nil)
-	for size := len(batch); len(batch) > 0; {
-		g.waiting(batch)
-		reached, err := c.apply(ctx, at, batch[:size])
-		var h *handleError
-		switch {
-		case err == nil:
-			g.add(ctx, size)
-			at, batch = reached, batch[size:]
-			size = len(batch)
-			wait.reset()
-			continue
-		case ctx.Err() != nil:
-			return at, context.Cause(ctx)
-		case !errors.As(err, &h):
-			return at, err
-		case h.index > 0:
-			size = h.index
-			continue
-		}
-		m := batch[0]
-		pace := failing
-		if errors.Is(h.err, ErrNotYet) {
-			pace = notYet
-			log.Debug("message has to wait", "subject", m.Subject, "position", m.Place.Position, "error", h.err)
-		} else {
-			g.failed(ctx)
-			log.Warn("message failed, is tried again", "subject", m.Subject, "stream", m.Stream.String(),
-				"position", m.Place.Position, "tries", wait.tries+1, "error", h.err)
-		}
-		wait.sleep(ctx, pace)
-		size = 1
-	}
-	return at, nil
-}
-
-// handleError is the handler's error at the message of that index.
-type handleError struct {
-	index int
-	err   error
-}
-
-func (e *handleError) Error() string { return e.err.Error() }
-func (e *handleError) Unwrap() error { return e.err }
-
-// apply handles messages in one transaction and moves the place with it. What
-// another instance has handled since is left out.
-func (c *Consumer) apply(ctx context.Context, at Place, batch []Message) (reached Place, err error) {
-	err = c.DB.Update(ctx, func(ctx context.Context, tx sqldb.Tx) error {
-		now, err := c.place(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if now.Compare(at) < 0 {
-			return errPlace // set back: messages before this batch are wanted again
-		}
-		reached = now
-		for i, m := range batch {
-			if m.Place.Compare(reached) <= 0 {
-				continue
-			}
-			if err := c.handle(ctx, tx, m); err != nil {
-				return &handleError{i, err}
-			}
-			reached = m.Place
-		}
-		if reached == now {
-			return nil
-		}
-		ok, err := checkpoint.Save(ctx, tx, c.key(), checkpoint.At(now), checkpoint.At(reached))
-		if err == nil && !ok {
-			err = errPlace
-		}
-		return err
-	})
-	return reached, err
-}
-
-func (c *Consumer) handle(ctx context.Context, tx sqldb.Tx, m Message) (err error) {
-	meta := event.Follows(m.Record)
-	if t, ok := c.telemetry(); ok {
-		inner, end := t.within(ctx, c.Name, m, &meta)
-		if ctx = inner; end != nil {
-			defer func() { end(err) }()
-		}
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("bus: the handler panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return c.Handle(event.WithMeta(ctx, meta), tx, m)
+	wg.Wait()
+	return context.Cause(ctx)
 }
 
 // pace is how a wait grows from try to try.
 type pace struct{ first, most time.Duration }
 
-var (
-	failing = pace{50 * time.Millisecond, 5 * time.Second}
-	notYet  = pace{5 * time.Millisecond, 250 * time.Millisecond}
-)
+var notYet = pace{5 * time.Millisecond, 250 * time.Millisecond}
 
 type backoff struct{ tries int }
 

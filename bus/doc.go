@@ -17,7 +17,11 @@
 //   - A Consumer's effect and its place are one transaction: each message takes
 //     effect once, through crashes, repetitions and several instances.
 //   - A message whose handler fails is tried again; those behind it wait, those
-//     before it are committed.
+//     before it are committed. With a Policy that parks, only those of its
+//     stream wait: they are kept in the consumer's database, whatever becomes of
+//     the bus's copy, until Retry handles them in their order.
+//   - With several Lanes the order is that of each stream. Their number may
+//     change at any start, also while another instance runs with another number.
 //   - There is no order between different sources.
 //
 // # What the caller owes
@@ -28,8 +32,10 @@
 //
 // # Debugging
 //
-// The row of a Consumer in es_checkpoint says where it stands. A message that
-// fails is logged with its position, and a warning is repeated with each try.
+// The rows of a Consumer in es_checkpoint say where its lanes stand, lane 0
+// onwards; that of lane -1 stands for all. A message that fails is logged with
+// its position, and a warning is repeated with each try. es_parked has the
+// streams that are set aside, with the error, es_parked_message what they keep.
 //
 // # Testing
 //

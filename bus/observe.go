@@ -3,6 +3,8 @@ package bus
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,10 +24,11 @@ type Telemetry struct {
 	// Tracer makes a span of each try of a message whose trace is sampled; what
 	// is recorded in it names that span. Default: none.
 	Tracer trace.Tracer
-	// Meter gets, by consumer and source, cleave.consumer.lag (the age in
-	// seconds of the oldest message that has come and has no effect yet, 0 when
-	// there is none), cleave.consumer.messages and cleave.consumer.failures.
-	// Default: none.
+	// Meter gets, by consumer and source and, where there are several, lane:
+	// cleave.consumer.lag (the age in seconds of the oldest message that has come
+	// and has no effect yet, 0 when there is none), cleave.consumer.messages,
+	// cleave.consumer.failures; and cleave.consumer.parked, the streams that are
+	// set aside. Default: none.
 	Meter metric.Meter
 }
 
@@ -66,9 +69,19 @@ func (c *Consumer) telemetry() (Telemetry, bool) {
 
 // gauges are what a running consumer shows. The zero value shows nothing.
 type gauges struct {
-	oldest            atomic.Int64 // when the oldest message without its effect was recorded, in µs; 0: there is none
 	handled, failures metric.Int64Counter
-	of                metric.MeasurementOption
+	consumer          []attribute.KeyValue
+
+	mu    sync.Mutex
+	lanes []*gauge // of the present layout
+}
+
+// gauge is what one lane shows.
+type gauge struct {
+	g      *gauges
+	of     metric.MeasurementOption
+	oldest atomic.Int64 // when the oldest message without its effect was recorded, in µs; 0: there is none
+	aside  atomic.Int64 // parked streams
 }
 
 func (c *Consumer) gauges() (g *gauges, stop func()) {
@@ -77,22 +90,26 @@ func (c *Consumer) gauges() (g *gauges, stop func()) {
 	if !ok {
 		return g, stop
 	}
-	g.of = metric.WithAttributeSet(attribute.NewSet(attribute.String("consumer", c.Name), attribute.String("source", c.Filter.Source)))
+	g.consumer = []attribute.KeyValue{attribute.String("consumer", c.Name), attribute.String("source", c.Filter.Source)}
 	lag, err1 := t.Meter.Float64ObservableGauge("cleave.consumer.lag", metric.WithUnit("s"),
 		metric.WithDescription("Age of the oldest message that has come and has no effect yet."))
-	handled, err2 := t.Meter.Int64Counter("cleave.consumer.messages", metric.WithDescription("Messages that have their effect."))
-	failures, err3 := t.Meter.Int64Counter("cleave.consumer.failures", metric.WithDescription("Tries that failed and are made again."))
-	if errors.Join(err1, err2, err3) != nil {
+	parked, err2 := t.Meter.Int64ObservableGauge("cleave.consumer.parked", metric.WithDescription("Streams that are set aside."))
+	handled, err3 := t.Meter.Int64Counter("cleave.consumer.messages", metric.WithDescription("Messages that have their effect."))
+	failures, err4 := t.Meter.Int64Counter("cleave.consumer.failures", metric.WithDescription("Tries that failed."))
+	if errors.Join(err1, err2, err3, err4) != nil {
 		return g, stop
 	}
 	shown, err := t.Meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		age := 0.0
-		if at := g.oldest.Load(); at != 0 {
-			age = max(0, time.Since(time.UnixMicro(at)).Seconds())
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for i, l := range g.lanes {
+			o.ObserveFloat64(lag, l.age().Seconds(), l.of)
+			if i == 0 { // each lane knows the streams of all
+				o.ObserveInt64(parked, l.aside.Load(), metric.WithAttributes(g.consumer...))
+			}
 		}
-		o.ObserveFloat64(lag, age, g.of)
 		return nil
-	}, lag)
+	}, lag, parked)
 	if err != nil {
 		return g, stop
 	}
@@ -100,27 +117,51 @@ func (c *Consumer) gauges() (g *gauges, stop func()) {
 	return g, func() { _ = shown.Unregister() }
 }
 
+// lane returns the gauge of a lane; that of the first begins a new layout.
+func (g *gauges) lane(index, of int) *gauge {
+	attrs := g.consumer
+	if of > 1 {
+		attrs = append(slices.Clip(attrs), attribute.Int("lane", index))
+	}
+	l := &gauge{g: g, of: metric.WithAttributeSet(attribute.NewSet(attrs...))}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if index == 0 {
+		g.lanes = nil
+	}
+	g.lanes = append(g.lanes, l)
+	return l
+}
+
+func (l *gauge) age() time.Duration {
+	at := l.oldest.Load()
+	if at == 0 {
+		return 0
+	}
+	return max(0, time.Since(time.UnixMicro(at)))
+}
+
 // waiting says which messages have no effect yet.
-func (g *gauges) waiting(batch []Message) {
-	if g.handled == nil {
-		return
-	}
+func (l *gauge) waiting(batch []Message) {
 	if len(batch) == 0 {
-		g.oldest.Store(0)
+		l.oldest.Store(0)
 		return
 	}
-	g.oldest.Store(max(1, batch[0].Time.UnixMicro()))
+	l.oldest.Store(max(1, batch[0].Time.UnixMicro()))
 }
 
-func (g *gauges) add(ctx context.Context, handled int) {
-	if g.handled != nil && handled > 0 {
-		g.handled.Add(ctx, int64(handled), g.of)
+// parked says how many streams are set aside.
+func (l *gauge) parked(n int) { l.aside.Store(int64(n)) }
+
+func (l *gauge) add(ctx context.Context, handled int) {
+	if l.g.handled != nil && handled > 0 {
+		l.g.handled.Add(ctx, int64(handled), l.of)
 	}
 }
 
-func (g *gauges) failed(ctx context.Context) {
-	if g.failures != nil {
-		g.failures.Add(ctx, 1, g.of)
+func (l *gauge) failed(ctx context.Context) {
+	if l.g.failures != nil {
+		l.g.failures.Add(ctx, 1, l.of)
 	}
 }
 

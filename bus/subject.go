@@ -2,6 +2,7 @@ package bus
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/cleave-go/cleave/event"
@@ -48,12 +49,89 @@ func Match(pattern, subject string) bool {
 
 // Match reports whether the filter wants a message with this subject.
 func (f Filter) Match(subject string) bool {
+	if f.Of > 1 && !f.inLane(subject) {
+		return false
+	}
 	for _, p := range f.Subjects {
 		if Match(p, subject) {
 			return true
 		}
 	}
 	return len(f.Subjects) == 0
+}
+
+// laneToken returns which token of a subject that begins with kind is the lane.
+func laneToken(kind string) int {
+	if kind == "evt" {
+		return 3
+	}
+	return 2
+}
+
+func (f Filter) inLane(subject string) bool {
+	kind, _, _ := strings.Cut(subject, ".")
+	parts := strings.SplitN(subject, ".", laneToken(kind)+2)
+	if len(parts) <= laneToken(kind) {
+		return false
+	}
+	lane, err := strconv.Atoi(parts[laneToken(kind)])
+	return err == nil && lane%f.Of == f.Lane
+}
+
+// Patterns returns subjects, with NATS wildcards, that let the same through as
+// the filter: for a broker that does not know lanes. None means all.
+func (f Filter) Patterns() []string {
+	if f.Of <= 1 {
+		return f.Subjects
+	}
+	of := f.Subjects
+	if len(of) == 0 {
+		of = []string{">"}
+	}
+	var all []string
+	for _, pattern := range of {
+		if pattern == ">" {
+			pattern = "*.>"
+		}
+		if rest, any := strings.CutPrefix(pattern, "*."); any {
+			for _, kind := range []string{"evt.", "cmd.", "rpl."} {
+				all = append(all, f.lanesOf(kind+rest)...)
+			}
+			continue
+		}
+		all = append(all, f.lanesOf(pattern)...)
+	}
+	if len(all) == 0 {
+		return []string{"none"} // no message has this subject
+	}
+	return all
+}
+
+// lanesOf returns a pattern once for each of the filter's lanes.
+func (f Filter) lanesOf(pattern string) []string {
+	parts := strings.Split(pattern, ".")
+	at := laneToken(parts[0])
+	if open := len(parts) - 1; parts[open] == ">" && open <= at {
+		for parts = parts[:open]; len(parts) <= at; {
+			parts = append(parts, "*")
+		}
+		parts = append(parts, ">")
+	}
+	if len(parts) <= at {
+		return nil // no message has so short a subject
+	}
+	if parts[at] != "*" {
+		if f.inLane(pattern) {
+			return []string{pattern}
+		}
+		return nil
+	}
+	var all []string
+	for lane := f.Lane; lane < event.Lanes; lane += f.Of {
+		parts[at] = fmt.Sprintf("%02d", lane)
+		all = append(all, strings.Join(parts, "."))
+	}
+	return all
 }
 
 func token(s string) string {

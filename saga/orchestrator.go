@@ -20,6 +20,17 @@ import (
 // Options adjust an Orchestrator or a Participant. Nil means the defaults.
 type Options struct {
 	Logger *slog.Logger // Default: slog.Default()
+	// OnError is for a command or reply that cannot be handled, and holds up
+	// those of other sagas: answers of handlers, and errors of steps, are none of
+	// these. Default: it is tried for ever.
+	OnError bus.Policy
+}
+
+func (o *Options) onError() bus.Policy {
+	if o == nil {
+		return bus.Policy{}
+	}
+	return o.OnError
 }
 
 func (o *Options) logger() *slog.Logger {
@@ -37,6 +48,7 @@ type Orchestrator struct {
 	db      *sqldb.DB
 	bus     bus.Bus
 	log     *slog.Logger
+	onError bus.Policy
 	sagas   map[string]*definition
 	timers  timers
 }
@@ -47,7 +59,7 @@ func NewOrchestrator(service string, db *sqldb.DB, b bus.Bus, o *Options, sagas 
 	if err := checkName("service", service); err != nil {
 		return nil, fmt.Errorf("saga: %w", err)
 	}
-	r := &Orchestrator{service: service, db: db, bus: b, log: o.logger(), sagas: map[string]*definition{}}
+	r := &Orchestrator{service: service, db: db, bus: b, log: o.logger(), onError: o.onError(), sagas: map[string]*definition{}}
 	r.timers.init()
 	for _, s := range sagas {
 		d := s.definition()
@@ -104,7 +116,7 @@ func (r *Orchestrator) services() []string {
 
 func (r *Orchestrator) consumer(service string) *bus.Consumer {
 	return &bus.Consumer{
-		Name: "saga-replies", DB: r.db, Bus: r.bus, Logger: r.log, Handle: r.handle,
+		Name: "saga-replies", DB: r.db, Bus: r.bus, Logger: r.log, Handle: r.handle, OnError: r.onError,
 		Filter: bus.Filter{Source: service, Subjects: []string{"rpl." + r.service + ".>"}},
 	}
 }

@@ -74,6 +74,7 @@ type Participant struct {
 	db       *sqldb.DB
 	bus      bus.Bus
 	log      *slog.Logger
+	onError  bus.Policy
 	callers  []string
 	handlers map[string]Handler
 
@@ -85,7 +86,7 @@ type Participant struct {
 // sagas in the services callers. A service has one participant. It starts
 // nothing.
 func NewParticipant(service string, db *sqldb.DB, b bus.Bus, callers []string, o *Options, handlers ...Handler) (*Participant, error) {
-	p := &Participant{service: service, db: db, bus: b, log: o.logger(), callers: slices.Compact(slices.Sorted(slices.Values(callers))),
+	p := &Participant{service: service, db: db, bus: b, log: o.logger(), onError: o.onError(), callers: slices.Compact(slices.Sorted(slices.Values(callers))),
 		handlers: map[string]Handler{}, failed: map[event.ID]int{}}
 	for _, name := range append([]string{service}, p.callers...) {
 		if err := checkName("service", name); err != nil {
@@ -115,7 +116,7 @@ func (p *Participant) Run(ctx context.Context) error {
 	runs := []func(context.Context) error{p.purge}
 	for _, caller := range p.callers {
 		c := &bus.Consumer{
-			Name: "saga-commands", DB: p.db, Bus: p.bus, Logger: p.log, Handle: p.handle,
+			Name: "saga-commands", DB: p.db, Bus: p.bus, Logger: p.log, Handle: p.handle, OnError: p.onError,
 			Filter: bus.Filter{Source: caller, Subjects: []string{"cmd." + p.service + ".>"}},
 		}
 		runs = append(runs, c.Run)

@@ -82,7 +82,7 @@ func (s *subscriber) follow(ctx context.Context, yield func(bus.Message, error) 
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       start,
 		AckPolicy:         jetstream.AckNonePolicy,
-		FilterSubjects:    s.filter.Subjects,
+		FilterSubjects:    s.filter.Patterns(),
 		MemoryStorage:     true,
 		Replicas:          1,
 		InactiveThreshold: time.Minute,
@@ -264,7 +264,7 @@ func (b *Bus) Next(ctx context.Context, f bus.Filter, after bus.Place, until eve
 
 // nextOf returns the first position of f's messages at or behind a sequence.
 func (b *Bus) nextOf(ctx context.Context, st jetstream.Stream, f bus.Filter, from uint64, until event.Position) (event.Position, bool, error) {
-	subjects := f.Subjects
+	subjects := f.Patterns()
 	if len(subjects) == 0 {
 		subjects = []string{">"}
 	}

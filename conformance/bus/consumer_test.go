@@ -285,6 +285,7 @@ func TestAConsumerThatCannotRunSaysWhy(t *testing.T) {
 		{bus.Consumer{}, "needs a Name"},
 		{bus.Consumer{Name: "x", DB: db, Bus: b}, "needs DB, Bus and Handle"},
 		{bus.Consumer{Name: "x", DB: db, Bus: b, Handle: handle}, "needs a source"},
+		{bus.Consumer{Name: "x", DB: db, Bus: b, Handle: handle, Filter: bus.Filter{Source: "y"}, Lanes: 65}, "at most 64"},
 	}
 	for _, tt := range tests {
 		if err := tt.c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -307,7 +307,7 @@ func TestAStreamThatIsDeletedIsMadeAndFilledAgain(t *testing.T) {
 	table.Add(5)
 	v.want(&consumer, epochOf(t, table), 315) // each once
 	var rows int
-	if err := v.db.QueryRowContext(t.Context(), `SELECT count(*) FROM es_checkpoint`).Scan(&rows); err != nil || rows != 1 {
+	if err := v.db.QueryRowContext(t.Context(), `SELECT count(*) FROM es_checkpoint WHERE lane >= 0`).Scan(&rows); err != nil || rows != 1 {
 		t.Errorf("%d rows of places, error %v; want 1 (trap T19)", rows, err)
 	}
 }

@@ -1,0 +1,275 @@
+package checkpoint
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cleave-go/cleave/event"
+	"github.com/cleave-go/cleave/sqldb"
+)
+
+// ErrRetired says that the places of this version were removed for good.
+var ErrRetired = errors.New("the version is retired: a newer one has taken its place")
+
+// base is the lane of the row that stands for all lanes of a key: who changes
+// the layout holds it, its fence is the layout's generation, and its place is
+// the mark of Past.
+const base = -1
+
+// retired is the generation of a key whose places were removed.
+const retired = -1
+
+// Compare returns -1, 0 or 1 as a is before, at or behind b.
+func (a At) Compare(b At) int {
+	return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Position, b.Position))
+}
+
+// Layout is how the streams of a consumer are spread over lanes.
+type Layout struct {
+	Lanes []Lane // never empty after Open
+	Past  At     // what earlier builds of the consumer have done
+}
+
+// Low returns the lowest place: everything up to there is done in all lanes.
+func (l Layout) Low() At {
+	if len(l.Lanes) == 0 {
+		return At{}
+	}
+	return slices.MinFunc(l.Lanes, func(a, b Lane) int { return a.At.Compare(b.At) }).At
+}
+
+// high returns the highest place: nothing behind it is done in any lane.
+func (l Layout) high() At {
+	var high At
+	for _, lane := range l.Lanes {
+		if high.Compare(lane.At) < 0 {
+			high = lane.At
+		}
+		for _, d := range lane.Done {
+			if at := d.at(); high.Compare(at) < 0 {
+				high = at
+			}
+		}
+	}
+	return high
+}
+
+// Lane is one of the lanes of a consumer: the streams whose event lane, modulo
+// Of, is Index.
+type Lane struct {
+	Index, Of  int
+	Generation int64
+	At         At
+	Done       []Done
+}
+
+// Done says that what lane Lane of a layout of Of lanes had done goes beyond
+// the place of the row that holds it.
+type Done struct {
+	Of       int            `json:"of"`
+	Lane     int            `json:"lane"`
+	Epoch    string         `json:"epoch"`
+	Position event.Position `json:"position"`
+}
+
+func (d Done) at() At { return At{Epoch: d.Epoch, Position: d.Position} }
+
+// Has reports whether the message of s at a place is done.
+func (l Lane) Has(s event.Stream, at At) bool {
+	if at.Compare(l.At) <= 0 {
+		return true
+	}
+	return slices.ContainsFunc(l.Done, func(d Done) bool {
+		return at.Compare(d.at()) <= 0 && s.Lane()%d.Of == d.Lane
+	})
+}
+
+// ReadLayout returns the layout of k, without lanes before the first Open.
+func ReadLayout(ctx context.Context, q sqldb.Queryer, k Key) (Layout, error) {
+	rows, err := q.QueryContext(ctx, `SELECT lane, epoch, position, seq, fence, done FROM es_checkpoint
+		WHERE name = ? AND version = ? AND source = ? ORDER BY lane`, k.Name, k.Version, k.Source)
+	if err != nil {
+		return Layout{}, err
+	}
+	defer rows.Close()
+	var all Layout
+	for rows.Next() {
+		var l Lane
+		var done string
+		if err := rows.Scan(&l.Index, &l.At.Epoch, &l.At.Position, &l.At.Seq, &l.Generation, &done); err != nil {
+			return Layout{}, err
+		}
+		switch {
+		case l.Index == base && l.Generation == retired:
+			return Layout{}, ErrRetired
+		case l.Index == base:
+			all.Past = l.At
+			continue
+		case done != "":
+			if err := json.Unmarshal([]byte(done), &l.Done); err != nil {
+				return Layout{}, fmt.Errorf("what other lanes had done: %w", err)
+			}
+		}
+		all.Lanes = append(all.Lanes, l)
+	}
+	for i := range all.Lanes {
+		all.Lanes[i].Of = len(all.Lanes)
+	}
+	return all, rows.Err()
+}
+
+// Open returns the layout of k, after having made it one of so many lanes; 0
+// leaves it as it is. A change of their number is safe while others work: they
+// find that their generation has passed.
+func Open(ctx context.Context, tx sqldb.Tx, k Key, lanes int) (Layout, error) {
+	if err := hold(ctx, tx, k); err != nil {
+		return Layout{}, err
+	}
+	old, err := ReadLayout(ctx, tx, k)
+	if err != nil || len(old.Lanes) > 0 && (lanes == 0 || lanes == len(old.Lanes)) {
+		return old, err
+	}
+	return arrange(ctx, tx, k, old, max(lanes, 1))
+}
+
+// hold keeps everybody else from changing k, and its lanes from moving, until
+// the transaction ends.
+func hold(ctx context.Context, tx sqldb.Tx, k Key) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO es_checkpoint (name, version, source, lane) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		k.Name, k.Version, k.Source, base)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `UPDATE es_checkpoint SET updated_at = updated_at WHERE name = ? AND version = ? AND source = ? AND lane = ?`,
+			k.Name, k.Version, k.Source, base)
+	}
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `UPDATE es_checkpoint SET updated_at = updated_at WHERE name = ? AND version = ? AND source = ? AND lane >= 0`,
+			k.Name, k.Version, k.Source)
+	}
+	return err
+}
+
+// arrange replaces the lanes. Each new one begins at the lowest place and
+// remembers what the old ones had done beyond it.
+func arrange(ctx context.Context, tx sqldb.Tx, k Key, old Layout, lanes int) (Layout, error) {
+	low := old.Low()
+	var done []Done
+	var generation int64
+	for _, l := range old.Lanes {
+		generation = l.Generation + 1
+		if len(old.Lanes) > 1 {
+			l.Done = append(l.Done, Done{len(old.Lanes), l.Index, l.At.Epoch, l.At.Position})
+		}
+		for _, d := range l.Done {
+			if d.at().Compare(low) > 0 && !slices.Contains(done, d) {
+				done = append(done, d)
+			}
+		}
+	}
+	all := Layout{Past: old.Past}
+	for i := range lanes {
+		all.Lanes = append(all.Lanes, Lane{Index: i, Of: lanes, Generation: generation, At: low, Done: done})
+	}
+	return all, all.replace(ctx, tx, k)
+}
+
+// replace writes all lanes of k anew.
+func (l Layout) replace(ctx context.Context, tx sqldb.Tx, k Key) error {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM es_checkpoint WHERE name = ? AND version = ? AND source = ? AND lane >= 0`,
+		k.Name, k.Version, k.Source); err != nil {
+		return err
+	}
+	for _, lane := range l.Lanes {
+		done, err := encodeDone(lane.Done)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO es_checkpoint (name, version, source, lane, epoch, position, seq, fence, done, updated_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, k.Name, k.Version, k.Source, lane.Index,
+			lane.At.Epoch, int64(lane.At.Position), int64(lane.At.Seq), lane.Generation, done, time.Now().UnixMicro()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func encodeDone(done []Done) (string, error) {
+	if len(done) == 0 {
+		return "", nil
+	}
+	text, err := json.Marshal(done)
+	return string(text), err
+}
+
+// Move moves the lane to a place, and reports false, having done nothing, when
+// it is not where l says or of another generation.
+func (l Lane) Move(ctx context.Context, tx sqldb.Tx, k Key, to At) (bool, error) {
+	done, err := encodeDone(slices.DeleteFunc(slices.Clone(l.Done), func(d Done) bool { return d.at().Compare(to) <= 0 }))
+	if err != nil {
+		return false, err
+	}
+	res, err := tx.ExecContext(ctx, `UPDATE es_checkpoint SET epoch = ?, position = ?, seq = ?, done = ?, updated_at = ?
+		WHERE name = ? AND version = ? AND source = ? AND lane = ? AND fence = ? AND epoch = ? AND position = ?`,
+		to.Epoch, int64(to.Position), int64(to.Seq), done, time.Now().UnixMicro(),
+		k.Name, k.Version, k.Source, l.Index, l.Generation, l.At.Epoch, int64(l.At.Position))
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
+// Reset takes k back to before the first message, whoever works on it, and
+// marks what was done as past.
+func Reset(ctx context.Context, tx sqldb.Tx, k Key) error {
+	if err := hold(ctx, tx, k); err != nil {
+		return err
+	}
+	old, err := ReadLayout(ctx, tx, k)
+	if err != nil {
+		return err
+	}
+	past := old.Past
+	if high := old.high(); past.Compare(high) < 0 {
+		past = high
+	}
+	for i := range old.Lanes {
+		old.Lanes[i] = Lane{Index: i, Of: len(old.Lanes), Generation: old.Lanes[i].Generation + 1}
+	}
+	if err := old.replace(ctx, tx, k); err != nil {
+		return err
+	}
+	return mark(ctx, tx, k, past, 0)
+}
+
+// Retire removes the places of k for good. Those who work on it get ErrRetired.
+func Retire(ctx context.Context, tx sqldb.Tx, k Key) error {
+	if err := hold(ctx, tx, k); err != nil {
+		return err
+	}
+	old, err := ReadLayout(ctx, tx, k)
+	if errors.Is(err, ErrRetired) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := (Layout{}).replace(ctx, tx, k); err != nil {
+		return err
+	}
+	past := old.Past
+	if low := old.Low(); past.Compare(low) < 0 {
+		past = low
+	}
+	return mark(ctx, tx, k, past, retired)
+}
+
+func mark(ctx context.Context, tx sqldb.Tx, k Key, past At, generation int64) error {
+	_, err := tx.ExecContext(ctx, `UPDATE es_checkpoint SET epoch = ?, position = ?, fence = ? WHERE name = ? AND version = ? AND source = ? AND lane = ?`,
+		past.Epoch, int64(past.Position), generation, k.Name, k.Version, k.Source, base)
+	return err
+}
