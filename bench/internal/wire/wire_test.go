@@ -1,4 +1,4 @@
-package main
+package wire
 
 import (
 	"bytes"
@@ -24,8 +24,8 @@ func TestTheTableHasARowForEachContender(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range contenders {
-		if !strings.Contains(out.String(), c.name+"  ") {
-			t.Errorf("no row for %s:\n%s", c.name, out.String())
+		if !strings.Contains(out.String(), c.Name+"  ") {
+			t.Errorf("no row for %s:\n%s", c.Name, out.String())
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package wire
 
 import (
 	"context"
@@ -64,8 +64,8 @@ func grpcServe(options ...func() grpc.ServerOption) func(net.Listener) error {
 	}
 }
 
-func grpcDial(options ...func() grpc.DialOption) func(string) (caller, error) {
-	return func(addr string) (caller, error) {
+func grpcDial(options ...func() grpc.DialOption) func(string) (Caller, error) {
+	return func(addr string) (Caller, error) {
 		set := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
 		for _, o := range options {
 			set = append(set, o())
@@ -78,7 +78,7 @@ func grpcDial(options ...func() grpc.DialOption) func(string) (caller, error) {
 	}
 }
 
-func invoker(c grpc.ClientConnInterface) caller {
+func invoker(c grpc.ClientConnInterface) Caller {
 	return func(ctx context.Context, req *echoapi.EchoRequest) (*echoapi.EchoResponse, error) {
 		res := &echoapi.EchoResponse{}
 		return res, c.Invoke(ctx, echoMethod, req, res)

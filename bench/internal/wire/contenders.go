@@ -1,4 +1,4 @@
-package main
+package wire
 
 import (
 	"context"
@@ -17,20 +17,21 @@ import (
 	"github.com/cleave-go/cleave/rpi/grpcwire"
 )
 
-// contender is one way to carry a call.
-type contender struct {
-	name  string
-	serve func(net.Listener) error
-	dial  func(addr string) (caller, error)
+// Contender is one way to carry a call.
+type Contender struct {
+	Name  string
+	Serve func(net.Listener) error
+	Dial  func(addr string) (Caller, error)
 }
 
 const baseline = "grpc-go"
 
-var contenders = []contender{
+var contenders = []Contender{
 	{baseline, grpcServe(), grpcDial()},
 	{"grpc-go, OpenTelemetry 1 %", grpcServe(otelServer), grpcDial(otelClient)},
 	{"grpcwire", leanServe(bareServer), leanDial},
 	{"grpcwire, whole chain, traces 1 %", leanServe(chainServer), chainDial},
+	{"grpcwire, whole chain, no tracer", leanServe(plainServer), plainDial},
 	{"grpc-go client, grpcwire server", leanServe(bareServer), grpcDial()},
 	{"grpcwire client, grpc-go server", grpcServe(), leanDial},
 	{"Kratos, traces 1 %", kratosServe, kratosDial},
@@ -56,8 +57,11 @@ func bareServer() *connect.Server {
 	return s
 }
 
-func chainServer() *connect.Server {
-	s := rpi.NewServer(&rpi.ServerOptions{Tracer: sampled()})
+func chainServer() *connect.Server { return server(sampled()) }
+func plainServer() *connect.Server { return server(nil) }
+
+func server(t trace.Tracer) *connect.Server {
+	s := rpi.NewServer(&rpi.ServerOptions{Tracer: t})
 	echoapi.RegisterEchoServiceHandler(s, echoServer{})
 	return s
 }
@@ -67,10 +71,13 @@ func sampled() trace.Tracer {
 	return rpi.Sampled(sdktrace.NewTracerProvider().Tracer("wire"), .01)
 }
 
-// chainDial is what a service uses: balancer, breaker, retries and the rest.
-func chainDial(addr string) (caller, error) {
+func chainDial(addr string) (Caller, error) { return remote(addr, sampled()) }
+func plainDial(addr string) (Caller, error) { return remote(addr, nil) }
+
+// remote is what a service uses: balancer, breaker, retries and the rest.
+func remote(addr string, t trace.Tracer) (Caller, error) {
 	remote := rpi.Remote("echo", discovery.Static(map[string][]string{"echo": {addr}}), &rpi.RemoteOptions{
-		Call:     rpi.CallOptions{Tracer: sampled()},
+		Call:     rpi.CallOptions{Tracer: t},
 		Endpoint: func(addr string) connect.Transport { return grpcwire.NewTransport(addr, nil) },
 	})
 	go func() { exit(remote.Run(context.Background())) }()
@@ -81,7 +88,7 @@ func leanServe(server func() *connect.Server) func(net.Listener) error {
 	return func(ln net.Listener) error { return grpcwire.NewServer(server(), nil).Serve(context.Background(), ln) }
 }
 
-func leanDial(addr string) (caller, error) {
+func leanDial(addr string) (Caller, error) {
 	return echoapi.NewEchoServiceClient(connect.NewClient(grpcwire.NewTransport(addr, nil))).Echo, nil
 }
 
@@ -98,8 +105,8 @@ func h2c() *http.Protocols {
 	return p
 }
 
-func connectDial(options ...connecthttp.Option) func(string) (caller, error) {
-	return func(addr string) (caller, error) {
+func connectDial(options ...connecthttp.Option) func(string) (Caller, error) {
+	return func(addr string) (Caller, error) {
 		client := &http.Client{Transport: &http.Transport{Protocols: h2c()}}
 		t := connecthttp.NewTransport(client, "http://"+addr, append(options, connecthttp.WithCompressMinBytes(1<<10))...)
 		return echoapi.NewEchoServiceClient(connect.NewClient(t)).Echo, nil

@@ -1,4 +1,4 @@
-package main
+package wire
 
 import (
 	"context"
@@ -40,7 +40,7 @@ func zrpcServe(ln net.Listener) error {
 	return nil
 }
 
-func zrpcDial(addr string) (caller, error) {
+func zrpcDial(addr string) (Caller, error) {
 	logx.SetLevel(logx.SevereLevel)
 	var c zrpc.RpcClientConf
 	if err := conf.FillDefault(&c); err != nil {
@@ -62,7 +62,7 @@ func kratosServe(ln net.Listener) error {
 	return s.Start(context.Background())
 }
 
-func kratosDial(addr string) (caller, error) {
+func kratosDial(addr string) (Caller, error) {
 	chain := []middleware.Middleware{recovery.Recovery(), tracing.Client(tracing.WithTracerProvider(tracer())), metadata.Client()}
 	c, err := kratos.DialInsecure(context.Background(), kratos.WithEndpoint(addr), kratos.WithTimeout(5*time.Second), kratos.WithMiddleware(chain...))
 	if err != nil {

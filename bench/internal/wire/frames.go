@@ -1,4 +1,4 @@
-package main
+package wire
 
 import (
 	"bufio"
@@ -103,7 +103,7 @@ func framesServe(ln net.Listener) error {
 	}
 }
 
-func framesDial(addr string) (caller, error) {
+func framesDial(addr string) (Caller, error) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
