@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/cleave-go/cleave/internal/echoapi"
 	"github.com/cleave-go/cleave/limit"
 	"github.com/cleave-go/cleave/rpi"
+	"github.com/cleave-go/cleave/rpi/grpcwire"
 )
 
 // pooled is an echo service that works on a few calls at a time.
@@ -256,26 +258,23 @@ func TestTenTimesTheLoadIsServedAtCapacityAndTheCriticalFirst(t *testing.T) {
 	})
 }
 
-// The same with the clock of the machine, which has to make the load, too: more
-// than three times of it over the wire is left to machines with nothing else to do. What ten callers
-// at a time get before is what the machine can do just now.
+// The same with the clock of the machine, which has to make the load, too; over
+// HTTP/1.1 it can make three times the capacity and no more. What ten callers at
+// a time get before is what the machine can do just now.
 func BenchmarkOverload(b *testing.B) {
 	const span = 20 * time.Second
 	for _, bb := range []struct {
 		name  string
 		every time.Duration
-	}{{"local, 5000/s", 200 * time.Microsecond}, {"wire, 1500/s", 667 * time.Microsecond}} {
+		to    func(*testing.B, *connect.Server) connect.Transport
+	}{
+		{"local, 5000/s", 200 * time.Microsecond, func(_ *testing.B, s *connect.Server) connect.Transport { return rpi.Local(s, nil) }},
+		{"grpcwire, 5000/s", 200 * time.Microsecond, overFastWire},
+		{"HTTP/1.1, 1500/s", 667 * time.Microsecond, overHTTP},
+	} {
 		b.Run(bb.name, func(b *testing.B) {
 			s := shedding(limiter(b, nil), nil, &pooled{slots: make(chan struct{}, 10), takes: 20 * time.Millisecond})
-			to := rpi.Local(s, nil)
-			if strings.HasPrefix(bb.name, "wire") {
-				server := httptest.NewServer(rpi.Handler(s))
-				defer server.Close()
-				carrier := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 256, MaxIdleConnsPerHost: 256}}
-				defer carrier.CloseIdleConnections()
-				to = rpi.Wire(connecthttp.NewTransport(carrier, server.URL), rpi.CallOptions{})
-			}
-			client := echoapi.NewEchoServiceClient(connect.NewClient(to))
+			client := echoapi.NewEchoServiceClient(connect.NewClient(bb.to(b, s)))
 			for b.Loop() {
 				best := capacity(b, client, 5*time.Second)
 				made, answered := offer(client, bb.every, span)
@@ -285,6 +284,32 @@ func BenchmarkOverload(b *testing.B) {
 			}
 		})
 	}
+}
+
+func overHTTP(b *testing.B, s *connect.Server) connect.Transport {
+	server := httptest.NewServer(rpi.Handler(s))
+	carrier := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 256, MaxIdleConnsPerHost: 256}}
+	b.Cleanup(func() { carrier.CloseIdleConnections(); server.Close() })
+	return rpi.Wire(connecthttp.NewTransport(carrier, server.URL), rpi.CallOptions{})
+}
+
+func overFastWire(b *testing.B, s *connect.Server) connect.Transport {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- grpcwire.NewServer(s, nil).Serve(ctx, ln) }()
+	wire := grpcwire.NewTransport(ln.Addr().String(), nil)
+	b.Cleanup(func() {
+		_ = wire.Close()
+		stop()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	})
+	return rpi.Wire(wire, rpi.CallOptions{})
 }
 
 // capacity is how many calls a second ten callers at a time get answered.
