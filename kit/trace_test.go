@@ -114,7 +114,7 @@ func TestOneTraceGoesThroughPageCallLogAndEvent(t *testing.T) {
 	}
 	meta := <-handled
 	var names []string
-	for range 4 {
+	for range 5 {
 		s := <-ended
 		if s.SpanContext().TraceID().String() != id {
 			t.Errorf("span %s is in trace %s", s.Name(), s.SpanContext().TraceID())
@@ -126,7 +126,7 @@ func TestOneTraceGoesThroughPageCallLogAndEvent(t *testing.T) {
 	}
 	slices.Sort(names)
 	const method = "cleave.rpi.echo.v1.EchoService/Store"
-	if got, want := strings.Join(names, ", "), "client "+method+", consumer process note.stored, server POST /notes, server "+method; got != want {
+	if got, want := strings.Join(names, ", "), "client "+method+", client "+method+" attempt, consumer process note.stored, server POST /notes, server "+method; got != want {
 		t.Errorf("spans: %s, want %s", got, want)
 	}
 	if lines := strings.Count(logs.String(), `"trace_id":"`+id); lines != 2 {

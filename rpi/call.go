@@ -153,7 +153,13 @@ func forgetAnswer(info *connect.CallInfo) {
 	}
 }
 
-func (c *unaryCall) try(ctx context.Context, picked *discovery.Picked, msg, dst any) error {
+func (c *unaryCall) try(ctx context.Context, picked *discovery.Picked, msg, dst any) (err error) {
+	ctx, span := c.t.attempt(ctx, c.spec, picked.Instance.Addr, int(c.sendings.Load()))
+	if span != nil {
+		info, _ := connect.CallInfoForClientContext(ctx)
+		injectTrace(ctx, info.RequestHeader())
+		defer func() { endSpan(span, err) }()
+	}
 	stream, err := c.t.endpoint(picked.Instance.Addr).NewClientStream(ctx, c.spec)
 	if err != nil {
 		return err

@@ -56,7 +56,7 @@
 //
 // # Debugging
 //
-// Every call is a span and a measurement; failures that are the server's fault
+// Every call is a span, each try one within it, and a measurement; failures that are the server's fault
 // are logged with their cause. The breaker of each remote service is measured
 // by its state, openings and refusals, and its changes are logged.
 //

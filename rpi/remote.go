@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/cleave-go/cleave/breaker"
 	"github.com/cleave-go/cleave/discovery"
@@ -55,6 +56,7 @@ type RemoteTransport struct {
 	logger   *slog.Logger
 	caller   string
 	meter    metric.Meter // nil: none
+	tracer   trace.Tracer // nil: none
 	chain    chain
 
 	known     chan struct{} // closed when the first snapshot is here
@@ -96,7 +98,7 @@ func Remote(service string, r discovery.Resolver, o *RemoteOptions) *RemoteTrans
 	t := &RemoteTransport{
 		service: service, resolver: r, attempts: opts.Attempts, perTry: opts.PerTry, logger: opts.Logger,
 		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]endpoint{}, other: opts.Endpoint,
-		conns: opts.Conns, http: opts.HTTP, wire: wireOptions(opts.Wire), caller: opts.Caller, meter: opts.Call.Meter,
+		conns: opts.Conns, http: opts.HTTP, wire: wireOptions(opts.Wire), caller: opts.Caller, meter: opts.Call.Meter, tracer: opts.Call.Tracer,
 	}
 	if t.breaker = opts.Breaker; t.breaker == nil {
 		t.breaker = newBreaker(service, func(e breaker.Event) {

@@ -179,7 +179,12 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 func (x *exchange) rewindable() bool { return rewindable(x.r) }
 
 // try sends the request to one instance.
-func (x *exchange) try(ctx context.Context, picked *discovery.Picked) (*http.Response, error) {
+func (x *exchange) try(ctx context.Context, picked *discovery.Picked) (_ *http.Response, err error) {
+	_, span := x.rt.t.attempt(ctx, x.spec, picked.Instance.Addr, x.sendings)
+	if span != nil {
+		x.r.Header.Set(traceHeader, traceparent(span.SpanContext()))
+		defer func() { endSpan(span, err) }()
+	}
 	send, ok := x.r, true
 	if x.sendings > 1 || len(x.tried) > 1 {
 		if send, ok = again(x.r); !ok {

@@ -52,6 +52,16 @@ func (s *spans) start(ctx context.Context, spec connect.Spec) (context.Context, 
 	return s.tracer.Start(ctx, methodName(spec.Procedure), s.of(spec.Procedure)...)
 }
 
+// attempt returns ctx in the span of a try that sends a request to addr, and that
+// span, nil if the call has none either.
+func (t *RemoteTransport) attempt(ctx context.Context, spec connect.Spec, addr string, n int) (context.Context, trace.Span) {
+	if t.tracer == nil || !trace.SpanContextFromContext(ctx).IsSampled() {
+		return ctx, nil
+	}
+	return t.tracer.Start(ctx, methodName(spec.Procedure)+" attempt", trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(attribute.String("server.address", addr), attribute.Int("cleave.attempt", n)))
+}
+
 // mostMethods bounds what spans keeps.
 const mostMethods = 1_000
 
