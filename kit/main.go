@@ -14,7 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver that sqlite: URLs name
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver that postgres: URLs name
+	_ "modernc.org/sqlite"             // the driver that sqlite: URLs name
 
 	"github.com/cleave-go/cleave/service"
 )

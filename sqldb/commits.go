@@ -2,13 +2,9 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"sync"
 	"time"
 )
-
-// pollInterval is how often foreign commits are looked for while somebody waits.
-const pollInterval = 50 * time.Millisecond
 
 // commits counts what was committed, here and by other processes, and wakes
 // those who wait for more.
@@ -24,37 +20,38 @@ type commits struct {
 	closed chan struct{}
 }
 
-// poller notices that the file changed since it last looked.
-type poller struct {
-	conn    *sql.Conn
-	st      *sql.Stmt
-	version int64
+// watcher notices what other connections commit.
+type watcher interface {
+	// moved reports whether another connection may have committed since the
+	// last call.
+	moved(ctx context.Context) (bool, error)
+	close()
 }
 
-func (c *commits) open(ctx context.Context, pool *sql.DB) error {
-	conn, err := pool.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	p := &poller{conn: conn}
-	if p.st, err = conn.PrepareContext(ctx, "PRAGMA data_version"); err == nil {
-		_, err = p.moved(ctx)
-	}
-	if err != nil {
-		conn.Close()
+// poller asks a watcher while somebody waits: the less often the longer nothing
+// has happened.
+type poller struct {
+	watcher
+	first, most, pause time.Duration
+}
+
+// open begins with what w has seen so far.
+func (c *commits) open(ctx context.Context, w watcher, first, most time.Duration) error {
+	if _, err := w.moved(ctx); err != nil {
+		w.close()
 		return err
 	}
 	c.changed = make(chan struct{})
 	c.closed = make(chan struct{})
 	c.poller = make(chan *poller, 1)
-	c.poller <- p
+	c.poller <- &poller{watcher: w, first: first, most: most, pause: first}
 	return nil
 }
 
 func (c *commits) close() {
 	close(c.closed)
 	p := <-c.poller
-	p.conn.Close()
+	p.close()
 }
 
 func (c *commits) add() {
@@ -79,17 +76,6 @@ func (c *commits) since(after uint64) (uint64, <-chan struct{}) {
 	return c.count, c.changed
 }
 
-// moved reports whether any other connection committed since the last call.
-func (p *poller) moved(ctx context.Context) (bool, error) {
-	var v int64
-	if err := p.st.QueryRowContext(ctx).Scan(&v); err != nil {
-		return false, err
-	}
-	moved := v != p.version
-	p.version = v
-	return moved, nil
-}
-
 // Committed returns a number that rises with the commits AwaitCommit knows of.
 func (db *DB) Committed() uint64 {
 	n, _ := db.commits.since(0)
@@ -97,10 +83,10 @@ func (db *DB) Committed() uint64 {
 }
 
 // AwaitCommit returns as soon as something was committed since Committed or
-// AwaitCommit returned after: at once for this process's own commits, within
-// 50 ms for another's. Take the number before you read, and pass it when what
-// you read was not enough: no commit is missed. It may return early, and then
-// nothing new is there.
+// AwaitCommit returned after: at once for this process's own commits, for
+// another's within 50 ms on SQLite and within a second on PostgreSQL. Take the
+// number before you read, and pass it when what you read was not enough: no
+// commit is missed. It may return early, and then nothing new is there.
 func (db *DB) AwaitCommit(ctx context.Context, after uint64) (uint64, error) {
 	c := &db.commits
 	for {
@@ -126,7 +112,7 @@ func (db *DB) AwaitCommit(ctx context.Context, after uint64) (uint64, error) {
 
 // poll looks for foreign commits until it or somebody else has seen a commit.
 func (c *commits) poll(ctx context.Context, p *poller, changed <-chan struct{}) error {
-	timer := time.NewTimer(pollInterval)
+	timer := time.NewTimer(p.pause)
 	defer timer.Stop()
 	for {
 		moved, err := p.moved(context.WithoutCancel(ctx))
@@ -134,18 +120,21 @@ func (c *commits) poll(ctx context.Context, p *poller, changed <-chan struct{}) 
 			return err
 		}
 		if moved {
+			p.pause = p.first
 			c.add()
 			return nil
 		}
 		select {
 		case <-changed:
+			p.pause = p.first
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-c.closed:
 			return ErrClosed
 		case <-timer.C:
-			timer.Reset(pollInterval)
+			p.pause = min(2*p.pause, p.most)
+			timer.Reset(p.pause)
 		}
 	}
 }

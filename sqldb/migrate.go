@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ErrMigrationChanged says that a script is not what it was when it ran.
@@ -18,20 +19,29 @@ var ErrMigrationChanged = errors.New("the script has changed since it ran: add a
 
 // Migrate runs the *.sql scripts in files, at the top or in folders, in the
 // order of their base names, each once in the life of the database, all that
-// are missing in one transaction. No script at all is an error. Processes that migrate the same file do it one behind the other.
-// A script that ran and has changed since is an error that wraps
+// are missing in one transaction. A script whose name ends in .sqlite.sql or
+// .postgres.sql is for that kind of database only, and its name goes without
+// that. No script at all is an error. Processes that migrate the same database
+// do it one behind the other. A script that ran and has changed since is an error that wraps
 // ErrMigrationChanged. Scripts in the database that files lacks are left alone,
 // so an older release runs beside a newer one: only add, do not change or drop.
 //
 // Names are unique in a database; those of this toolkit begin with "cleave-".
 func (db *DB) Migrate(ctx context.Context, files fs.FS) error {
-	scripts, err := readScripts(files)
+	if ctx.Value(updating{}) == db {
+		return ErrNested
+	}
+	scripts, err := readScripts(files, db.Dialect())
 	if err != nil {
 		return err
 	}
-	return db.Update(ctx, func(ctx context.Context, tx Tx) error {
-		if _, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_migration (
-			name TEXT PRIMARY KEY, checksum TEXT NOT NULL, applied_at TEXT NOT NULL) STRICT, WITHOUT ROWID`); err != nil {
+	return db.engine.migrate(ctx, func(ctx context.Context, tx Tx) error {
+		table := `CREATE TABLE IF NOT EXISTS schema_migration (
+			name TEXT PRIMARY KEY, checksum TEXT NOT NULL, applied_at TEXT NOT NULL)`
+		if db.Dialect() == SQLite {
+			table += ` STRICT, WITHOUT ROWID`
+		}
+		if _, err := tx.ExecContext(ctx, table); err != nil {
 			return err
 		}
 		for _, s := range scripts {
@@ -45,19 +55,29 @@ func (db *DB) Migrate(ctx context.Context, files fs.FS) error {
 
 type script struct{ name, text, checksum string }
 
-// readScripts finds the scripts wherever an embed directive has put them.
-func readScripts(files fs.FS) ([]script, error) {
+// readScripts finds the scripts for a kind of database wherever an embed
+// directive has put them.
+func readScripts(files fs.FS, d Dialect) ([]script, error) {
 	var scripts []script
-	err := fs.WalkDir(files, ".", func(file string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || path.Ext(file) != ".sql" {
+	found := map[string]string{} // by name, where
+	err := fs.WalkDir(files, ".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || path.Ext(file) != ".sql" {
 			return err
 		}
+		name, only := nameOf(path.Base(file))
+		if only != "" && only != d {
+			return nil
+		}
+		if found[name] != "" {
+			return fmt.Errorf("%s and %s are the same script", found[name], file)
+		}
+		found[name] = file
 		text, err := fs.ReadFile(files, file)
 		if err != nil {
 			return err
 		}
 		sum := sha256.Sum256(text)
-		scripts = append(scripts, script{path.Base(file), string(text), hex.EncodeToString(sum[:])})
+		scripts = append(scripts, script{name, string(text), hex.EncodeToString(sum[:])})
 		return nil
 	})
 	if err == nil && len(scripts) == 0 {
@@ -68,6 +88,18 @@ func readScripts(files fs.FS) ([]script, error) {
 	}
 	slices.SortFunc(scripts, func(a, b script) int { return strings.Compare(a.name, b.name) })
 	return scripts, nil
+}
+
+// nameOf returns a script's name, and the only kind of database that it is for,
+// "" for all.
+func nameOf(file string) (name string, only Dialect) {
+	stem := strings.TrimSuffix(file, ".sql")
+	for _, d := range []Dialect{SQLite, PostgreSQL} {
+		if name, ok := strings.CutSuffix(stem, "."+string(d)); ok {
+			return name + ".sql", d
+		}
+	}
+	return file, ""
 }
 
 func (s script) apply(ctx context.Context, tx Tx) error {
@@ -81,9 +113,17 @@ func (s script) apply(ctx context.Context, tx Tx) error {
 	case !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, s.text); err != nil {
+	if err := s.run(ctx, tx); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO schema_migration VALUES (?, ?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))", s.name, s.checksum)
+	_, err = tx.ExecContext(ctx, "INSERT INTO schema_migration VALUES (?, ?, ?)", s.name, s.checksum, time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
+	return err
+}
+
+func (s script) run(ctx context.Context, tx Tx) error {
+	if t, ok := tx.(*postgresTx); ok {
+		return t.script(ctx, s.text)
+	}
+	_, err := tx.ExecContext(ctx, s.text)
 	return err
 }

@@ -14,7 +14,10 @@ func Savepoint(ctx context.Context, tx Tx, f func(ctx context.Context) error) er
 		_, err := tx.ExecContext(context.WithoutCancel(ctx), query)
 		return err
 	}
-	if t, ok := tx.(*writeTx); ok {
+	if t, ok := tx.(interface {
+		check(context.Context) error
+		control(query string) error
+	}); ok {
 		if err := t.check(ctx); err != nil {
 			return err
 		}
@@ -26,7 +29,7 @@ func Savepoint(ctx context.Context, tx Tx, f func(ctx context.Context) error) er
 	stands := false
 	defer func() {
 		if !stands {
-			control("ROLLBACK TO held")
+			control(rollbackToHeld)
 			control("RELEASE held")
 		}
 	}()
@@ -37,6 +40,8 @@ func Savepoint(ctx context.Context, tx Tx, f func(ctx context.Context) error) er
 	stands = err == nil
 	return err
 }
+
+const rollbackToHeld = "ROLLBACK TO held"
 
 // control runs a statement about a savepoint. If it fails the transaction is
 // lost: what would be undone could not be.

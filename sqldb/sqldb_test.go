@@ -13,17 +13,21 @@ import (
 
 func TestOpenSaysWhatIsWrongWithAURL(t *testing.T) {
 	for url, want := range map[string]string{
-		"":                         "no database URL",
-		"order.db":                 "sqlite:PATH",
-		":x":                       "no database URL",
-		"sqlite:":                  "names no file",
-		"sqlite:///":               "",
-		"sqlite::memory:":          "temporary folder",
-		"sqlite:a\x00b":            "zero byte",
-		"mysql:x":                  `"mysql"`,
-		"postgres://u:secret@h/db": "not supported yet",
-		"user:secret@host":         `"user"`,
-		"//user:secret@host":       `"//user"`,
+		"":                            "no database URL",
+		"order.db":                    "sqlite:PATH",
+		":x":                          "no database URL",
+		"sqlite:":                     "names no file",
+		"sqlite:///":                  "",
+		"sqlite::memory:":             "temporary folder",
+		"sqlite:a\x00b":               "zero byte",
+		"mysql:x":                     `"mysql"`,
+		"postgres:secret":             "cannot be parsed",
+		"postgres://u:secret@h":       "names no database",
+		"postgres://u:se cret@h/db":   "cannot be parsed",
+		"postgres://u:secret@h:x/db":  "cannot be parsed",
+		"postgres://u:secret@h/d?a=%": "parameters",
+		"user:secret@host":            `"user"`,
+		"//user:secret@host":          `"//user"`,
 	} {
 		db, err := sqldb.Open(t.Context(), url, nil)
 		if err == nil {
@@ -38,6 +42,13 @@ func TestOpenSaysWhatIsWrongWithAURL(t *testing.T) {
 func TestOpenWithoutADriverSaysWhatToImport(t *testing.T) {
 	_, err := sqldb.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "new", "a.db"), nil)
 	if err == nil || !strings.Contains(err.Error(), "import modernc.org/sqlite") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOpenWithoutADriverForPostgreSQLSaysWhatToImport(t *testing.T) {
+	_, err := sqldb.Open(t.Context(), "postgres://u:secret@h/db", nil)
+	if err == nil || !strings.Contains(err.Error(), "import github.com/jackc/pgx/v5/stdlib") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -172,7 +172,7 @@ func checkWords(query string) error {
 
 var transactionWords = map[string]bool{
 	"BEGIN": true, "COMMIT": true, "END": true, "ROLLBACK": true, "SAVEPOINT": true, "RELEASE": true,
-	"ATTACH": true, "DETACH": true, "VACUUM": true,
+	"START": true, "ABORT": true, "ATTACH": true, "DETACH": true, "VACUUM": true,
 }
 
 func firstWord(query string) string {

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -9,17 +10,25 @@ import (
 	"time"
 )
 
-// sqlitePath returns the file that a database URL names.
-func sqlitePath(raw string) (string, error) {
-	scheme, path, ok := strings.Cut(raw, ":")
+// parseURL returns the kind of database that a URL names, and the absolute path
+// of its file or the URL for the driver.
+func parseURL(raw string) (Dialect, string, error) {
+	scheme, rest, ok := strings.Cut(raw, ":")
 	switch {
 	case !ok || scheme == "":
-		return "", fmt.Errorf("sqldb: %q is no database URL: write sqlite:PATH", redact(raw))
+		return "", "", fmt.Errorf("sqldb: %q is no database URL: write sqlite:PATH or postgres://HOST/DATABASE", redact(raw))
 	case scheme == "postgres" || scheme == "postgresql":
-		return "", fmt.Errorf("sqldb: PostgreSQL is not supported yet: write sqlite:PATH")
-	case scheme != "sqlite":
-		return "", fmt.Errorf("sqldb: unknown kind of database %q: write sqlite:PATH", scheme)
+		dsn, err := postgresDSN(raw)
+		return PostgreSQL, dsn, err
+	case scheme == "sqlite":
+		path, err := sqlitePath(raw, rest)
+		return SQLite, path, err
 	}
+	return "", "", fmt.Errorf("sqldb: unknown kind of database %q: write sqlite:PATH or postgres://HOST/DATABASE", scheme)
+}
+
+// sqlitePath returns the file that a database URL names.
+func sqlitePath(raw, path string) (string, error) {
 	path = strings.TrimPrefix(path, "//")
 	switch {
 	case path == "":
@@ -30,6 +39,31 @@ func sqlitePath(raw string) (string, error) {
 		return "", fmt.Errorf("sqldb: the path of a database must not contain a zero byte")
 	}
 	return filepath.Abs(path)
+}
+
+// execMode is the way to run queries that leaves nothing behind in the session
+// of the server, so that a pooler may give every transaction another one.
+const execMode = "default_query_exec_mode"
+
+// postgresDSN adds the driver's settings that the URL leaves open. Its errors
+// do not repeat the URL, which may hold a password.
+func postgresDSN(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Opaque != "" || u.Fragment != "" {
+		return "", errors.New("sqldb: the database URL cannot be parsed: write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with %XX for special characters")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", errors.New("sqldb: the parameters of the database URL cannot be parsed: write ?NAME=VALUE&NAME=VALUE, with %XX for special characters")
+	}
+	if strings.Trim(u.Path, "/") == "" && !query.Has("dbname") && !query.Has("database") {
+		return "", errors.New("sqldb: the database URL names no database: write postgres://USER@HOST:PORT/DATABASE")
+	}
+	if !query.Has(execMode) {
+		query.Set(execMode, "cache_describe")
+	}
+	u.RawQuery = query.Encode()
+	return u.String(), nil
 }
 
 // redact keeps what may hold a password out of an error.

@@ -1,24 +1,24 @@
-package sqlite_test
+package sqldb_test
 
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/cleave-go/cleave/conformance/internal/dbtest"
 	"github.com/cleave-go/cleave/sqldb"
 )
 
 func TestSavepointTakesBackOnlyItsOwnWrites(t *testing.T) {
+	dbtest.Each(t, savepointTakesBackOnlyItsOwnWrites)
+}
+
+func savepointTakesBackOnlyItsOwnWrites(t *testing.T, e dbtest.Engine) {
 	ctx := t.Context()
-	db, err := sqldb.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "s.db"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	db := e.Open(t, nil)
 	boom := errors.New("boom")
-	err = db.Update(ctx, func(ctx context.Context, tx sqldb.Tx) error {
+	err := db.Update(ctx, func(ctx context.Context, tx sqldb.Tx) error {
 		write := func(n int) {
 			t.Helper()
 			if _, err := tx.ExecContext(ctx, "INSERT INTO t VALUES (?)", n); err != nil {
@@ -71,4 +71,23 @@ func TestSavepointTakesBackOnlyItsOwnWrites(t *testing.T) {
 	if want := []int{1, 5, 7}; !slices.Equal(got, want) {
 		t.Errorf("the table holds %v, want %v", got, want)
 	}
+}
+
+func TestASavepointMendsWhatAStatementBroke(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, e dbtest.Engine) {
+		db := openTemp(t, e)
+		err := db.Update(t.Context(), func(ctx context.Context, tx sqldb.Tx) error {
+			if err := write(1)(ctx, tx); err != nil {
+				return err
+			}
+			if err := sqldb.Savepoint(ctx, tx, func(ctx context.Context) error { return write(1)(ctx, tx) }); err == nil {
+				t.Error("a key was written twice")
+			}
+			return write(2)(ctx, tx)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantNotes(t, db, "1 2")
+	})
 }
