@@ -34,7 +34,7 @@ var rules = []rule{
 	{"sqldb/...", nil, "the database knows no pattern"},
 	{"internal/paritytest", []string{"event", "discovery", "rpi", "rpi/...", "internal/..."}, "one table for every way to call, run by the tests of rpi and of conformance"},
 	{"internal/...", []string{"event", "eventsource", "sqldb", "internal/..."}, "leaves only"},
-	{"bus/...", []string{"event", "sqldb", "internal/...", "bus/..."}, "the bus carries records; it does not know who makes them"},
+	{"bus/...", []string{"event", "event/cloudevents", "sqldb", "internal/...", "bus/..."}, "the bus carries records; it does not know who makes them"},
 	{"eventsource/...", []string{"event", "event/eventtest", "sqldb", "internal/...", "eventsource/..."}, "an aggregate knows its store and no transport"},
 	{"outbox/...", []string{"event", "sqldb", "internal/...", "eventsource", "bus", "outbox/..."}, "the outbox joins the table and the bus and nothing else"},
 	{"projection/...", []string{"event", "sqldb", "internal/...", "eventsource", "bus", "projection/..."}, "a view follows events, whoever sends them"},

@@ -117,7 +117,7 @@ func FuzzDecode(f *testing.F) {
 		h := nats.Header{
 			"Nats-Msg-Id": {source + "#" + seq}, "ce-source": {source}, "ce-sequence": {seq}, "ce-time": {at},
 			"ce-dataschema": {schema}, "ce-subject": {subject}, "ce-streamcategory": {v}, "ce-cleavemeta": {rest},
-			"ce-id": {record().ID.String()}, "ce-streamversion": {"1"}, "ce-x": {v},
+			"ce-specversion": {"1.0"}, "ce-type": {"t"}, "ce-id": {record().ID.String()}, "ce-streamversion": {"1"}, "ce-x": {v},
 		}
 		m, err := natsbus.Decode(service, "s", h, nil, 1)
 		if err == nil && (m.Place.Position == 0 || m.Place.Epoch == "" || m.Position != m.Place.Position) {
