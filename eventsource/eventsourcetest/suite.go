@@ -35,6 +35,11 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"transactions", txCases},
 		{"races", raceCases},
 		{"lookups", lookupCases},
+		{"names of streams", streamCases},
+		{"pages", pageCases},
+		{"metadata", metaCases},
+		{"codecs", codecCases},
+		{"commands", handleCases},
 		{"repository", repositoryCases},
 	}
 	st := open(t).Store

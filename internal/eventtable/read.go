@@ -40,34 +40,36 @@ func Epoch(ctx context.Context, q sqldb.Queryer) (string, error) {
 
 // Read yields the records of a stream.
 func Read(ctx context.Context, q sqldb.Queryer, s event.Stream, o eventsource.ReadOptions) iter.Seq2[event.Record, error] {
-	next := max(o.From, 1)
-	page := func(limit int) ([]event.Record, error) {
-		recs, err := query(ctx, q, `SELECT `+columns+` FROM es_event
+	return pages(o.Limit, func() func(limit int) ([]event.Record, error) {
+		next := max(o.From, 1)
+		return func(limit int) ([]event.Record, error) {
+			recs, err := query(ctx, q, `SELECT `+columns+` FROM es_event
 			WHERE tenant = '' AND category = ? AND stream_id = ? AND version >=
 				(SELECT CASE WHEN truncate_before > ? THEN truncate_before ELSE ? END FROM es_stream WHERE tenant = '' AND category = ? AND id = ?)
 			ORDER BY version LIMIT ?`,
-			s.Category, s.ID, clamp(next), clamp(next), s.Category, s.ID, limit)
-		if len(recs) > 0 {
-			next = recs[len(recs)-1].Version + 1
+				s.Category, s.ID, clamp(next), clamp(next), s.Category, s.ID, limit)
+			if len(recs) > 0 {
+				next = recs[len(recs)-1].Version + 1
+			}
+			return recs, err
 		}
-		return recs, err
-	}
-	return pages(o.Limit, page, nil)
+	}, nil)
 }
 
 // Feed yields the records of all streams behind o.After. A live feed needs
 // wait, which returns once there may be more than the last page showed.
 func Feed(ctx context.Context, q sqldb.Queryer, o eventsource.FeedOptions, wait func() error) iter.Seq2[event.Record, error] {
-	after := o.After
-	page := func(limit int) ([]event.Record, error) {
-		recs, err := query(ctx, q, `SELECT `+columns+` FROM es_event WHERE position > ? AND type <> '`+purged+`' ORDER BY position LIMIT ?`,
-			clamp(uint64(after)), limit)
-		if len(recs) > 0 {
-			after = recs[len(recs)-1].Position
+	return pages(o.Limit, func() func(limit int) ([]event.Record, error) {
+		after := o.After
+		return func(limit int) ([]event.Record, error) {
+			recs, err := query(ctx, q, `SELECT `+columns+` FROM es_event WHERE position > ? AND type <> '`+purged+`' ORDER BY position LIMIT ?`,
+				clamp(uint64(after)), limit)
+			if len(recs) > 0 {
+				after = recs[len(recs)-1].Position
+			}
+			return recs, err
 		}
-		return recs, err
-	}
-	return pages(o.Limit, page, wait)
+	}, wait)
 }
 
 // LiveFeed is Feed over a whole database; live, it waits for commits.
@@ -89,10 +91,10 @@ func LiveFeed(ctx context.Context, db *sqldb.DB, o eventsource.FeedOptions) iter
 func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
 // pages yields page after page until one is empty and wait is nil, or limit
-// records (0: any number) have come.
-func pages(limit int, page func(limit int) ([]event.Record, error), wait func() error) iter.Seq2[event.Record, error] {
+// records (0: any number) have come. begin is called for each loop.
+func pages(limit int, begin func() func(limit int) ([]event.Record, error), wait func() error) iter.Seq2[event.Record, error] {
 	return func(yield func(event.Record, error) bool) {
-		left := limit
+		page, left := begin(), limit
 		for {
 			size := pageRecords
 			if limit > 0 {
