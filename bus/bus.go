@@ -40,13 +40,16 @@ type Noter interface {
 	NotePublished(ctx context.Context, p Place) error
 }
 
-// Searcher is a Bus that can say whether a filter has messages without
-// subscribing. Consumer.Wait uses it.
+// Searcher is a Bus that can say what it holds without a subscription.
+// Consumer.Wait uses it, and whoever shows progress.
 type Searcher interface {
 	// Next returns the position of the first message of f behind after, and
 	// false when there is none at or before position until. The error is
 	// ErrNotYet when the bus has not come as far as until.
 	Next(ctx context.Context, f Filter, after Place, until event.Position) (event.Position, bool, error)
+	// Last returns the place of the last message of a source, the zero Place
+	// when there is none.
+	Last(ctx context.Context, source string) (Place, error)
 }
 
 // Filter says what a subscriber wants of one source.

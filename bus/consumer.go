@@ -165,11 +165,39 @@ func (c *Consumer) runLanes(ctx context.Context, layout checkpoint.Layout, log *
 	for _, l := range layout.Lanes {
 		wg.Go(func() { cancel(c.newLane(l, log, g).run(ctx)) })
 	}
+	wg.Go(func() { cancel(c.watch(ctx, layout)) })
 	if c.OnError.Park {
 		wg.Go(func() { c.resumeDue(ctx, log) })
 	}
 	wg.Wait()
 	return context.Cause(ctx)
+}
+
+// watchLanes is how often an idle consumer looks whether its lanes are still
+// those that it works on. One that works notices at once.
+const watchLanes = 500 * time.Millisecond
+
+// watch returns when ctx ends or the lanes are others.
+func (c *Consumer) watch(ctx context.Context, now checkpoint.Layout) error {
+	tick := time.NewTicker(watchLanes)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		layout, err := c.layout(ctx)
+		if err != nil && !final(err) {
+			continue // the lanes say so when they need it
+		}
+		if err != nil {
+			return err
+		}
+		if !layout.Same(now) {
+			return errLayout
+		}
+	}
 }
 
 // pace is how a wait grows from try to try.

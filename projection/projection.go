@@ -15,10 +15,17 @@ type Handler func(ctx context.Context, tx sqldb.Tx, m bus.Message) error
 
 // Projection is a view kept by the events of some services.
 type Projection struct {
-	Name    string
-	Version int      // a new number starts again at the first event
+	Name string
+	// Version rises when the view has to be built anew: it starts at the first
+	// event, into tables of its own, beside the version that is read meanwhile.
+	Version int
 	Sources []string // the services whose events it follows
 	Apply   Handler
+	// Reset empties the tables of this version, in tx; Rebuild needs it.
+	// Default: none.
+	Reset   func(ctx context.Context, tx sqldb.Tx) error
+	OnError bus.Policy // Default: it stops at the event until Apply succeeds.
+	Lanes   int        // how many events of one source are applied at the same time, see bus.Consumer. Default: 1.
 }
 
 // On adapts a typed handler. Types that the codec does not know are passed

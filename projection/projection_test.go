@@ -60,7 +60,9 @@ func TestHandlersSeeWhatTheirCodecKnows(t *testing.T) {
 func TestNewRunnerSaysWhatIsWrong(t *testing.T) {
 	apply := projection.Join()
 	ok := projection.Projection{Name: "a", Sources: []string{"order"}, Apply: apply}
-	if _, err := projection.NewRunner(nil, nil, nil, ok); err != nil {
+	newer := ok
+	newer.Version = 1
+	if _, err := projection.NewRunner(nil, nil, nil, ok, newer); err != nil {
 		t.Error(err)
 	}
 	for name, ps := range map[string][]projection.Projection{
@@ -68,7 +70,8 @@ func TestNewRunnerSaysWhatIsWrong(t *testing.T) {
 		"no source":    {{Name: "a", Apply: apply}},
 		"empty source": {{Name: "a", Sources: []string{""}, Apply: apply}},
 		"no Apply":     {{Name: "a", Sources: []string{"order"}}},
-		"one name":     {ok, ok},
+		"one version":  {ok, ok},
+		"lanes":        {{Name: "a", Sources: []string{"order"}, Apply: apply, Lanes: 65}},
 		"version":      {{Name: "a", Version: -1, Sources: []string{"order"}, Apply: apply}},
 	} {
 		if _, err := projection.NewRunner(nil, nil, nil, ps...); err == nil {

@@ -345,6 +345,9 @@ func searcher(t *testing.T, b bus.Bus) {
 		{"all", all, place(5), 7, 6, nil},
 		{"the bus is not there yet", commands, place(4), 8, 0, bus.ErrNotYet},
 	}
+	if last, err := s.Last(t.Context(), "order"); err != nil || last.Epoch != table.epoch || last.Position != 7 {
+		t.Errorf("the last place is %+v, error %v; want position 7", last, err)
+	}
 	for _, tt := range tests {
 		got, found, err := s.Next(t.Context(), tt.filter, tt.after, tt.until)
 		if got != tt.want || found != (tt.want > 0) || !errors.Is(err, tt.err) {

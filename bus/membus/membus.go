@@ -172,3 +172,19 @@ func (b *Bus) Next(ctx context.Context, f bus.Filter, after bus.Place, until eve
 	}
 	return 0, false, nil
 }
+
+// Last implements bus.Searcher.
+func (b *Bus) Last(ctx context.Context, source string) (bus.Place, error) {
+	p, err := b.published(ctx, source)
+	if err != nil {
+		return bus.Place{}, err
+	}
+	var at bus.Place
+	if err := enter(ctx, p.source, &at); err != nil {
+		return bus.Place{}, err
+	}
+	if at.Position, err = p.source.Head(ctx); err != nil || at.Position == 0 {
+		return bus.Place{}, err
+	}
+	return at, nil
+}

@@ -262,6 +262,20 @@ func (b *Bus) Next(ctx context.Context, f bus.Filter, after bus.Place, until eve
 	return b.nextOf(ctx, st, f, from, until)
 }
 
+// Last implements bus.Searcher. When nothing is left in the stream it is not
+// known.
+func (b *Bus) Last(ctx context.Context, source string) (bus.Place, error) {
+	st, err := b.stream(ctx, source)
+	if err != nil {
+		return bus.Place{}, fmt.Errorf("natsbus: stream of %s: %w", source, err)
+	}
+	last, err := lastOf(ctx, st, source, st.CachedInfo().State)
+	if err != nil {
+		return bus.Place{}, fmt.Errorf("natsbus: end of the stream of %s: %w", source, err)
+	}
+	return last, nil
+}
+
 // nextOf returns the first position of f's messages at or behind a sequence.
 func (b *Bus) nextOf(ctx context.Context, st jetstream.Stream, f bus.Filter, from uint64, until event.Position) (event.Position, bool, error) {
 	subjects := f.Patterns()

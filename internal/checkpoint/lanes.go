@@ -33,6 +33,8 @@ func (a At) Compare(b At) int {
 type Layout struct {
 	Lanes []Lane // never empty after Open
 	Past  At     // what earlier builds of the consumer have done
+
+	retired bool
 }
 
 // Low returns the lowest place: everything up to there is done in all lanes.
@@ -43,20 +45,17 @@ func (l Layout) Low() At {
 	return slices.MinFunc(l.Lanes, func(a, b Lane) int { return a.At.Compare(b.At) }).At
 }
 
-// high returns the highest place: nothing behind it is done in any lane.
-func (l Layout) high() At {
-	var high At
-	for _, lane := range l.Lanes {
-		if high.Compare(lane.At) < 0 {
-			high = lane.At
-		}
-		for _, d := range lane.Done {
-			if at := d.at(); high.Compare(at) < 0 {
-				high = at
-			}
-		}
+// past returns up to where this and earlier builds have done everything.
+func (l Layout) past() At {
+	if low := l.Low(); l.Past.Compare(low) < 0 {
+		return low
 	}
-	return high
+	return l.Past
+}
+
+// Same reports whether the lanes are of one generation.
+func (l Layout) Same(as Layout) bool {
+	return slices.EqualFunc(l.Lanes, as.Lanes, func(a, b Lane) bool { return a.Index == b.Index && a.Generation == b.Generation })
 }
 
 // Lane is one of the lanes of a consumer: the streams whose event lane, modulo
@@ -91,36 +90,83 @@ func (l Lane) Has(s event.Stream, at At) bool {
 
 // ReadLayout returns the layout of k, without lanes before the first Open.
 func ReadLayout(ctx context.Context, q sqldb.Queryer, k Key) (Layout, error) {
-	rows, err := q.QueryContext(ctx, `SELECT lane, epoch, position, seq, fence, done FROM es_checkpoint
-		WHERE name = ? AND version = ? AND source = ? ORDER BY lane`, k.Name, k.Version, k.Source)
+	all, err := readLayouts(ctx, q, `WHERE name = ? AND version = ? AND source = ? ORDER BY lane`, k.Name, k.Version, k.Source)
 	if err != nil {
 		return Layout{}, err
 	}
+	if l := all[k]; l != nil {
+		if l.retired {
+			return Layout{}, ErrRetired
+		}
+		return *l, nil
+	}
+	return Layout{}, nil
+}
+
+// ReadLayouts returns the layouts of all versions and sources of a name.
+// Those that were retired have no lanes.
+func ReadLayouts(ctx context.Context, q sqldb.Queryer, name string) (map[Key]*Layout, error) {
+	return readLayouts(ctx, q, `WHERE name = ? ORDER BY version, source, lane`, name)
+}
+
+func readLayouts(ctx context.Context, q sqldb.Queryer, which string, args ...any) (map[Key]*Layout, error) {
+	rows, err := q.QueryContext(ctx, `SELECT name, version, source, lane, epoch, position, seq, fence, done FROM es_checkpoint `+which, args...)
+	if err != nil {
+		return nil, err
+	}
 	defer rows.Close()
-	var all Layout
+	all := map[Key]*Layout{}
 	for rows.Next() {
+		var k Key
 		var l Lane
 		var done string
-		if err := rows.Scan(&l.Index, &l.At.Epoch, &l.At.Position, &l.At.Seq, &l.Generation, &done); err != nil {
-			return Layout{}, err
+		if err := rows.Scan(&k.Name, &k.Version, &k.Source, &l.Index, &l.At.Epoch, &l.At.Position, &l.At.Seq, &l.Generation, &done); err != nil {
+			return nil, err
 		}
-		switch {
-		case l.Index == base && l.Generation == retired:
-			return Layout{}, ErrRetired
-		case l.Index == base:
-			all.Past = l.At
+		to := all[k]
+		if to == nil {
+			to = &Layout{}
+			all[k] = to
+		}
+		if l.Index == base {
+			to.Past, to.retired = l.At, l.Generation == retired
 			continue
-		case done != "":
+		}
+		if done != "" {
 			if err := json.Unmarshal([]byte(done), &l.Done); err != nil {
-				return Layout{}, fmt.Errorf("what other lanes had done: %w", err)
+				return nil, fmt.Errorf("what other lanes had done: %w", err)
 			}
 		}
-		all.Lanes = append(all.Lanes, l)
+		to.Lanes = append(to.Lanes, l)
 	}
-	for i := range all.Lanes {
-		all.Lanes[i].Of = len(all.Lanes)
+	for _, l := range all {
+		for i := range l.Lanes {
+			l.Lanes[i].Of = len(l.Lanes)
+		}
 	}
 	return all, rows.Err()
+}
+
+// Past reports whether an older version of k, or k before it was reset, has
+// done the message at a place.
+func Past(ctx context.Context, q sqldb.Queryer, k Key, at At) (bool, error) {
+	all, err := ReadLayouts(ctx, q, k.Name)
+	if err != nil {
+		return false, err
+	}
+	for other, l := range all {
+		if other.Source != k.Source || other.Version > k.Version {
+			continue
+		}
+		done := l.Past
+		if other.Version < k.Version {
+			done = l.past()
+		}
+		if at.Compare(done) <= 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // Open returns the layout of k, after having made it one of so many lanes; 0
@@ -233,10 +279,7 @@ func Reset(ctx context.Context, tx sqldb.Tx, k Key) error {
 	if err != nil {
 		return err
 	}
-	past := old.Past
-	if high := old.high(); past.Compare(high) < 0 {
-		past = high
-	}
+	past := old.past()
 	for i := range old.Lanes {
 		old.Lanes[i] = Lane{Index: i, Of: len(old.Lanes), Generation: old.Lanes[i].Generation + 1}
 	}
@@ -261,11 +304,7 @@ func Retire(ctx context.Context, tx sqldb.Tx, k Key) error {
 	if err := (Layout{}).replace(ctx, tx, k); err != nil {
 		return err
 	}
-	past := old.Past
-	if low := old.Low(); past.Compare(low) < 0 {
-		past = low
-	}
-	return mark(ctx, tx, k, past, retired)
+	return mark(ctx, tx, k, old.past(), retired)
 }
 
 func mark(ctx context.Context, tx sqldb.Tx, k Key, past At, generation int64) error {
