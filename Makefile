@@ -16,6 +16,7 @@ test: setup ## every module's tests
 
 test-long: setup ## with the race detector, and the long matrices in full
 	CLEAVE_LONG=1 go test -race -count=1 -timeout 60m work
+	CLEAVE_LONG=1 go test -count=1 -timeout 60m ./conformance/crash
 
 bench: ## benchmarks beside their peers
 	go test -run '^$$' -bench . -benchmem ./bench/... ./breaker/... ./eventsource/... ./graphql/... ./rpi/...

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/cleave-go/cleave/bus"
+	"github.com/cleave-go/cleave/event"
 )
 
 // resume finds the end of the stream, and in it the source's last message.
@@ -23,7 +24,7 @@ func (p *publisher) resume(ctx context.Context) (end, error) {
 	}
 	state := st.CachedInfo().State // stream asked just now
 	e := end{stream: st, fence: state.LastSeq}
-	found, err := lastOf(ctx, st, name, state)
+	found, id, err := lastOf(ctx, st, name, state)
 	if err != nil {
 		return end{}, err
 	}
@@ -48,8 +49,28 @@ func (p *publisher) resume(ctx context.Context) (end, error) {
 	case found.Position > head:
 		return end{}, fmt.Errorf("stream %s holds position %d, the event table ends at %d: %w",
 			streamName(name), found.Position, head, bus.ErrAhead)
+	case id != "":
+		if err := p.same(ctx, found.Position, id); err != nil {
+			return end{}, err
+		}
 	}
 	return e, nil
+}
+
+// same reports bus.ErrAhead if another event than the one published has the
+// position: a table restored from an older copy has grown since.
+func (p *publisher) same(ctx context.Context, at event.Position, id string) error {
+	for r, err := range p.source.Feed(ctx, at-1, false) {
+		switch {
+		case err != nil:
+			return fmt.Errorf("read the event table: %w", err)
+		case r.Position == at && r.ID.String() != id:
+			return fmt.Errorf("stream %s holds event %s at position %d, the event table %s: %w",
+				streamName(p.source.Name()), id, at, r.ID, bus.ErrAhead)
+		}
+		break // a record that was purged cannot be compared
+	}
+	return nil
 }
 
 func (p *publisher) published(ctx context.Context) (bus.Place, error) {
@@ -68,23 +89,23 @@ func (p *publisher) published(ctx context.Context) (bus.Place, error) {
 // one after the other.
 const searched = 100_000
 
-// lastOf returns the place of the last message of service in the stream; zero
-// when there is none.
-func lastOf(ctx context.Context, st jetstream.Stream, service string, state jetstream.StreamState) (bus.Place, error) {
+// lastOf returns the place of the last message of service in the stream and the
+// id of its event; zero when there is none.
+func lastOf(ctx context.Context, st jetstream.Stream, service string, state jetstream.StreamState) (at bus.Place, id string, err error) {
 	for seq, n := state.LastSeq, 0; seq >= max(state.FirstSeq, 1); seq, n = seq-1, n+1 {
 		if n == searched {
-			return bus.Place{}, fmt.Errorf("the last %d messages of the stream are not of %s; remove them, then it is published again", n, service)
+			return at, "", fmt.Errorf("the last %d messages of the stream are not of %s; remove them, then it is published again", n, service)
 		}
 		m, err := st.GetMsg(ctx, seq)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
 		if err != nil {
-			return bus.Place{}, fmt.Errorf("message %d: %w", seq, err)
+			return at, "", fmt.Errorf("message %d: %w", seq, err)
 		}
 		if at, err := place(service, m.Header, seq); err == nil {
-			return at, nil
+			return at, m.Header.Get("ce-id"), nil
 		}
 	}
-	return bus.Place{}, nil
+	return at, "", nil
 }

@@ -248,7 +248,7 @@ func (b *Bus) Next(ctx context.Context, f bus.Filter, after bus.Place, until eve
 	if err != nil {
 		return 0, false, fmt.Errorf("natsbus: stream of %s: %w", f.Source, err)
 	}
-	last, err := lastOf(ctx, st, f.Source, st.CachedInfo().State)
+	last, _, err := lastOf(ctx, st, f.Source, st.CachedInfo().State)
 	if err != nil {
 		return 0, false, fmt.Errorf("natsbus: end of the stream of %s: %w", f.Source, err)
 	}
@@ -269,7 +269,7 @@ func (b *Bus) Last(ctx context.Context, source string) (bus.Place, error) {
 	if err != nil {
 		return bus.Place{}, fmt.Errorf("natsbus: stream of %s: %w", source, err)
 	}
-	last, err := lastOf(ctx, st, source, st.CachedInfo().State)
+	last, _, err := lastOf(ctx, st, source, st.CachedInfo().State)
 	if err != nil {
 		return bus.Place{}, fmt.Errorf("natsbus: end of the stream of %s: %w", source, err)
 	}

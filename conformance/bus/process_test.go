@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,6 +140,36 @@ func TestTrapT17ARestoredTableIsNotPublishedOverItsFuture(t *testing.T) {
 			t.Errorf("got %v, want ErrAhead", err)
 		}
 	})
+}
+
+// The restored table has grown past what was published before the relay looks:
+// the positions are the same, the events are not.
+func TestTrapT17ARestoredTableThatHasGrownAgainIsNotPublishedEither(t *testing.T) {
+	b := newBroker(t).connect(silent)
+	path := filepath.Join(t.TempDir(), "order.db")
+	db := open(t, path)
+	add(t, db, 5)
+	db.Close()
+	backup := t.TempDir()
+	if err := os.CopyFS(backup, os.DirFS(filepath.Dir(path))); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, path)
+	stop := start(t, outbox.NewRelay("order", db, b, nil).Run)
+	add(t, db, 5)
+	f := bustest.Follow(t, b, order, bus.Place{})
+	f.Want(1, 10)
+	f.Stop()
+	stop()
+
+	old := open(t, filepath.Join(backup, "order.db"))
+	add(t, old, 8)
+	ctx, cancel := context.WithTimeout(t.Context(), bustest.Patience)
+	defer cancel()
+	err := outbox.NewRelay("order", old, b, &outbox.Options{Logger: quiet}).Run(ctx)
+	if !errors.Is(err, bus.ErrAhead) || !strings.Contains(fmt.Sprint(err), "position 10") {
+		t.Errorf("got %v, want ErrAhead at position 10", err)
+	}
 }
 
 // TestTrapT24: another process commits; nothing wakes this one's relay but its

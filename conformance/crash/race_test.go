@@ -1,0 +1,5 @@
+//go:build race
+
+package crash_test
+
+func init() { raced = true }
