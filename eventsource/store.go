@@ -22,13 +22,15 @@ type Store interface {
 	Append(ctx context.Context, s event.Stream, x Expect, recs ...event.Record) (Commit, error)
 	// Read yields the stream's records in order of version.
 	Read(ctx context.Context, s event.Stream, o ReadOptions) iter.Seq2[event.Record, error]
-	// Feed yields the records of all streams in order of position. A live feed
-	// ends when ctx does, with its error.
+	// Feed yields the records of all streams in order of position. A position
+	// that it has passed is never used later. A live feed ends when ctx does, with
+	// its error.
 	Feed(ctx context.Context, o FeedOptions) iter.Seq2[event.Record, error]
 	// Lookup returns where the record with an ID is, and whether there is one:
 	// it finds what a repeated command has done.
 	Lookup(ctx context.Context, id event.ID) (Commit, bool, error)
-	// Head returns the highest position recorded, 0 when there is none.
+	// Head returns the highest position recorded, 0 when there is none. A Feed
+	// gets there, but what lies before it may be recorded later still.
 	Head(ctx context.Context) (event.Position, error)
 	// Epoch names this incarnation of the table: positions of different epochs
 	// do not compare.
@@ -103,6 +105,11 @@ func (x Expect) Match(v uint64) bool {
 	default:
 		return true
 	}
+}
+
+// Exact returns the one version that Match accepts, if there is only one.
+func (x Expect) Exact() (version uint64, ok bool) {
+	return x.version, x.kind == expectVersion || x.kind == expectNone
 }
 
 func (x Expect) String() string {

@@ -165,7 +165,7 @@ func (db *DB) SQL() *sql.DB { return db.engine.pool() }
 // not to be had, f is undone and run again. So f may run more than once, and its
 // only effects are through tx and in variables that each run sets anew.
 func (db *DB) Update(ctx context.Context, f func(ctx context.Context, tx Tx) error) error {
-	if ctx.Value(updating{}) == db {
+	if db.Updating(ctx) {
 		return ErrNested
 	}
 	return db.engine.update(ctx, f)
@@ -179,7 +179,7 @@ func (db *DB) Update(ctx context.Context, f func(ctx context.Context, tx Tx) err
 // commit while it runs (READ COMMITTED), so it has to be right beside them by
 // itself. If ctx ends meanwhile, the statement may or may not have been done.
 func (db *DB) Write(ctx context.Context, query string, args []any, scan func(*sql.Rows) error) error {
-	if ctx.Value(updating{}) == db {
+	if db.Updating(ctx) {
 		return ErrNested
 	}
 	return db.engine.write(ctx, query, args, scan)
@@ -199,6 +199,9 @@ func scanAll(rows *sql.Rows, scan func(*sql.Rows) error) (scanned, err error) {
 
 // Waiting returns how many callers wait in Update for their turn.
 func (db *DB) Waiting() int { return db.engine.waiting() }
+
+// Updating reports whether ctx is that of a function which runs in Update.
+func (db *DB) Updating(ctx context.Context) bool { return ctx.Value(updating{}) == db }
 
 // updating marks the context of a running Update with its *DB.
 type updating struct{}

@@ -28,7 +28,7 @@ var ErrMigrationChanged = errors.New("the script has changed since it ran: add a
 //
 // Names are unique in a database; those of this toolkit begin with "cleave-".
 func (db *DB) Migrate(ctx context.Context, files fs.FS) error {
-	if ctx.Value(updating{}) == db {
+	if db.Updating(ctx) {
 		return ErrNested
 	}
 	scripts, err := readScripts(files, db.Dialect())

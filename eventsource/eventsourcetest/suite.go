@@ -14,6 +14,8 @@ type Backend struct {
 	Store eventsource.Store
 	// Other is a second handle of the same events. Nil: Store.
 	Other eventsource.Store
+	// Gaps says that an append which is undone may leave positions unused.
+	Gaps bool
 	// Update runs f in a transaction that Store.In takes.
 	Update func(ctx context.Context, f func(ctx context.Context, tx sqldb.Tx) error) error
 }
@@ -138,6 +140,24 @@ func wantPositions(t *testing.T, recs []event.Record, first, last event.Position
 	for i, r := range recs {
 		if want := first + event.Position(i); r.Position != want {
 			t.Fatalf("record %d is at position %d, want %d", i, r.Position, want)
+		}
+	}
+}
+
+// wantFeed wants n records in the order of positions, none left out where the
+// store leaves none unused.
+func wantFeed(t *testing.T, b Backend, recs []event.Record, n int) {
+	t.Helper()
+	if !b.Gaps {
+		wantPositions(t, recs, 1, event.Position(n))
+		return
+	}
+	if len(recs) != n {
+		t.Fatalf("got %d records, want %d", len(recs), n)
+	}
+	for i := range recs[1:] {
+		if recs[i].Position >= recs[i+1].Position {
+			t.Fatalf("position %d comes before %d", recs[i].Position, recs[i+1].Position)
 		}
 	}
 }

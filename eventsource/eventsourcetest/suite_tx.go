@@ -50,7 +50,7 @@ var txCases = []testcase{
 		})
 		wantHead(t, b.Store, 1)
 		wantVersions(t, read(t, b.Store, streamB, eventsource.ReadOptions{}), 1, 0)
-		if c := appended(t, b.Store, streamA, eventsource.At(1), again...); c.Replayed || c.Position != 3 || c.Version != 3 {
+		if c := appended(t, b.Store, streamA, eventsource.At(1), again...); c.Replayed || c.Position != 3 && !b.Gaps || c.Version != 3 {
 			t.Errorf("got %+v", c)
 		}
 	}},
@@ -88,7 +88,7 @@ var txCases = []testcase{
 			}
 			appended(t, in, streamB, eventsource.NoStream, records(1)...)
 		})
-		wantPositions(t, feed(t, b.Store, eventsource.FeedOptions{}), 1, 2)
+		wantFeed(t, b, feed(t, b.Store, eventsource.FeedOptions{}), 2)
 	}},
 	{"a repeated append in one transaction is answered", func(t *testing.T, b Backend) {
 		recs := records(2)
@@ -124,7 +124,7 @@ var txCases = []testcase{
 		}
 		wantHead(t, b.Store, 0)
 	}},
-	{"undone appends burn no position, and a live feed does not see them", func(t *testing.T, b Backend) {
+	{"a live feed does not see undone appends", func(t *testing.T, b Backend) {
 		got := live(t, b.Other, 2)
 		for range 3 {
 			update(t, b, errUndo, func(ctx context.Context, in eventsource.Store) {
@@ -132,7 +132,7 @@ var txCases = []testcase{
 			})
 		}
 		appended(t, b.Store, streamA, eventsource.NoStream, records(2)...)
-		wantPositions(t, got(), 1, 2)
+		wantFeed(t, b, got(), 2)
 	}},
 }
 

@@ -7,9 +7,17 @@
 // # Guarantees
 //
 // Those of eventsource.Store, for all handles and processes that share the
-// file: an append is durable when it returns, positions ascend in commit order
-// and have no holes, a live feed misses nothing and sees another process's
-// events within 50 ms.
+// database: an append is durable when it returns, a live feed misses nothing,
+// shows no stream's events out of order, and sees another process's within 50 ms
+// on SQLite, within a second on PostgreSQL.
+//
+// On SQLite positions ascend in commit order and have no holes. On PostgreSQL an
+// append is one statement and one round trip, and what callers append to
+// different streams at the same time is one statement for all of them, in which
+// each succeeds or fails alone. A conflict uses no position; an append that is
+// undone leaves a hole. A feed waits at a position that an open transaction
+// holds, and logs which one if that lasts for more than a second; whatever other
+// transactions of the server are open does not hold it back.
 //
 // # What the caller owes
 //
@@ -24,7 +32,9 @@
 //
 // # Debugging
 //
-// Look into es_event with the sqlite3 shell, in order of position.
+// Look into es_event with the sqlite3 shell or psql (there is a view
+// es_event_text for it), in order of position. Rows of the category $gap stand
+// for positions that nothing was recorded at.
 //
 // # Testing
 //

@@ -14,7 +14,10 @@ import (
 func Setup(ctx context.Context, db *sqldb.DB) error { return eventtable.Setup(ctx, db) }
 
 // Store is an eventsource.Store over a database.
-type Store struct{ db *sqldb.DB }
+type Store struct {
+	db       *sqldb.DB
+	appender *eventtable.Appender // nil: Update makes one commit of what callers append
+}
 
 var (
 	_ eventsource.Store     = (*Store)(nil)
@@ -23,10 +26,19 @@ var (
 )
 
 // New returns the store of the events in db.
-func New(db *sqldb.DB) *Store { return &Store{db} }
+func New(db *sqldb.DB) *Store {
+	st := &Store{db: db}
+	if db.Dialect() == sqldb.PostgreSQL {
+		st.appender = eventtable.NewAppender(db)
+	}
+	return st
+}
 
 // Append implements eventsource.Store in a transaction of its own.
 func (st *Store) Append(ctx context.Context, s event.Stream, x eventsource.Expect, recs ...event.Record) (eventsource.Commit, error) {
+	if st.appender != nil {
+		return st.appender.Append(ctx, s, x, recs)
+	}
 	var c eventsource.Commit
 	err := st.db.Update(ctx, func(ctx context.Context, tx sqldb.Tx) (err error) {
 		c, err = eventtable.Append(ctx, tx, s, x, recs)
@@ -79,7 +91,7 @@ func (st txStore) Feed(ctx context.Context, o eventsource.FeedOptions) iter.Seq2
 	if o.Live {
 		return func(yield func(event.Record, error) bool) { yield(event.Record{}, eventsource.ErrLiveInTx) }
 	}
-	return eventtable.Feed(ctx, st.tx, o, nil)
+	return eventtable.Feed(ctx, st.tx, o)
 }
 
 func (st txStore) Lookup(ctx context.Context, id event.ID) (eventsource.Commit, bool, error) {

@@ -18,7 +18,17 @@ import (
 var scripts embed.FS
 
 // Setup creates the tables if they are not there.
-func Setup(ctx context.Context, db *sqldb.DB) error { return db.Migrate(ctx, scripts) }
+func Setup(ctx context.Context, db *sqldb.DB) error {
+	if err := db.Migrate(ctx, scripts); err != nil || db.Dialect() != sqldb.PostgreSQL {
+		return err
+	}
+	var cache int64
+	err := db.QueryRowContext(ctx, `SELECT seqcache FROM pg_sequence WHERE seqrelid = 'es_position'::regclass`).Scan(&cache)
+	if err == nil && cache != 1 {
+		err = fmt.Errorf("eventsource: the sequence es_position has CACHE %d: it must be 1, or feeds pass over events that come late", cache)
+	}
+	return err
+}
 
 // Append does in tx what eventsource.Store promises.
 func Append(ctx context.Context, tx sqldb.Tx, s event.Stream, x eventsource.Expect, recs []event.Record) (eventsource.Commit, error) {
@@ -26,36 +36,20 @@ func Append(ctx context.Context, tx sqldb.Tx, s event.Stream, x eventsource.Expe
 		return eventsource.Commit{}, err
 	}
 	c, err := appendRecords(ctx, tx, s, x, recs)
-	var archived *eventsource.ArchivedError
-	if err != nil && !errors.Is(err, eventsource.ErrConflict) && !errors.As(err, &archived) {
-		err = fmt.Errorf("eventsource: append to %s: %w", s, err)
-	}
-	return c, err
+	return c, sentence(s, err)
 }
 
 func appendRecords(ctx context.Context, tx sqldb.Tx, s event.Stream, x eventsource.Expect, recs []event.Record) (eventsource.Commit, error) {
-	var version, taken sql.Null[int64]
-	err := tx.QueryRowContext(ctx, `SELECT
-		(SELECT CASE WHEN archived_at IS NULL THEN version ELSE -archived_at END FROM es_stream WHERE tenant = '' AND category = ? AND id = ?),
-		(SELECT position FROM es_event WHERE event_id = ?)`, s.Category, s.ID, recs[0].ID[:]).Scan(&version, &taken)
-	if err != nil {
-		return eventsource.Commit{}, err
+	if sqldb.DialectOf(tx) == sqldb.PostgreSQL {
+		return appendInTx(ctx, tx, s, x, recs)
 	}
-	if taken.Valid {
-		return replay(ctx, tx, s, recs)
-	}
-	if version.V < 0 {
-		return eventsource.Commit{}, &eventsource.ArchivedError{Stream: s, Since: time.UnixMicro(-version.V).UTC()}
+	c, version, err := explain(ctx, tx, s, x, recs)
+	if !errors.Is(err, errAgain) {
+		return c, err
 	}
 	last := uint64(version.V)
-	if !x.Match(last) {
-		return eventsource.Commit{}, &eventsource.ConflictError{Stream: s, Expected: x, Actual: last}
-	}
-	if err := checkNew(ctx, tx, recs[1:]); err != nil {
-		return eventsource.Commit{}, err
-	}
 	// From here on only the disk can fail, and then the transaction is lost.
-	c := eventsource.Commit{Stream: s, Version: last + uint64(len(recs))}
+	c = eventsource.Commit{Stream: s, Version: last + uint64(len(recs))}
 	now := time.Now().UnixMicro()
 	for i, r := range recs {
 		last++
@@ -70,6 +64,34 @@ func appendRecords(ctx context.Context, tx sqldb.Tx, s event.Stream, x eventsour
 	}
 	return c, err
 }
+
+// explain answers an append that something is in the way of. Otherwise the error
+// is errAgain, and version is the stream's if there is one.
+func explain(ctx context.Context, q sqldb.Queryer, s event.Stream, x eventsource.Expect, recs []event.Record) (
+	c eventsource.Commit, version sql.Null[int64], err error) {
+	var taken sql.Null[int64]
+	err = q.QueryRowContext(ctx, `SELECT
+		(SELECT CASE WHEN archived_at IS NULL THEN version ELSE -archived_at END FROM es_stream WHERE tenant = '' AND category = ? AND id = ?),
+		(SELECT position FROM es_event WHERE event_id = ?)`, s.Category, s.ID, recs[0].ID[:]).Scan(&version, &taken)
+	last := uint64(version.V)
+	switch {
+	case err != nil:
+	case taken.Valid:
+		c, err = replay(ctx, q, s, recs)
+	case version.V < 0:
+		err = &eventsource.ArchivedError{Stream: s, Since: time.UnixMicro(-version.V).UTC()}
+	case !x.Match(last):
+		err = &eventsource.ConflictError{Stream: s, Expected: x, Actual: last}
+	default:
+		if err = checkNew(ctx, q, recs[1:]); err == nil {
+			err = errAgain
+		}
+	}
+	return c, version, err
+}
+
+// errAgain says that nothing is in the way of an append any more.
+var errAgain = errors.New("others were in the way of each try")
 
 func insert(ctx context.Context, tx sqldb.Tx, s event.Stream, version uint64, now int64, r event.Record) (event.Position, error) {
 	meta, err := json.Marshal(r.Meta)
@@ -90,10 +112,10 @@ func insert(ctx context.Context, tx sqldb.Tx, s event.Stream, version uint64, no
 }
 
 // checkNew reports the first of recs that is recorded already.
-func checkNew(ctx context.Context, tx sqldb.Tx, recs []event.Record) error {
+func checkNew(ctx context.Context, q sqldb.Queryer, recs []event.Record) error {
 	for _, r := range recs {
 		var position int64
-		err := tx.QueryRowContext(ctx, `SELECT position FROM es_event WHERE event_id = ?`, r.ID[:]).Scan(&position)
+		err := q.QueryRowContext(ctx, `SELECT position FROM es_event WHERE event_id = ?`, r.ID[:]).Scan(&position)
 		if err == nil {
 			return duplicate(r.ID, position)
 		}
@@ -109,12 +131,12 @@ func duplicate(id event.ID, position int64) error {
 }
 
 // replay answers an append whose first record is there.
-func replay(ctx context.Context, tx sqldb.Tx, s event.Stream, recs []event.Record) (eventsource.Commit, error) {
+func replay(ctx context.Context, q sqldb.Queryer, s event.Stream, recs []event.Record) (eventsource.Commit, error) {
 	c := eventsource.Commit{Stream: s, Replayed: true}
 	for _, r := range recs {
 		var position, version int64
 		var found event.Stream
-		err := tx.QueryRowContext(ctx, `SELECT position, category, stream_id, version FROM es_event WHERE event_id = ?`, r.ID[:]).
+		err := q.QueryRowContext(ctx, `SELECT position, category, stream_id, version FROM es_event WHERE event_id = ?`, r.ID[:]).
 			Scan(&position, &found.Category, &found.ID, &version)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):

@@ -56,38 +56,7 @@ func Read(ctx context.Context, q sqldb.Queryer, s event.Stream, o eventsource.Re
 	}, nil)
 }
 
-// Feed yields the records of all streams behind o.After. A live feed needs
-// wait, which returns once there may be more than the last page showed.
-func Feed(ctx context.Context, q sqldb.Queryer, o eventsource.FeedOptions, wait func() error) iter.Seq2[event.Record, error] {
-	return pages(o.Limit, func() func(limit int) ([]event.Record, error) {
-		after := o.After
-		return func(limit int) ([]event.Record, error) {
-			recs, err := query(ctx, q, `SELECT `+columns+` FROM es_event WHERE position > ? AND type <> '`+purged+`' ORDER BY position LIMIT ?`,
-				clamp(uint64(after)), limit)
-			if len(recs) > 0 {
-				after = recs[len(recs)-1].Position
-			}
-			return recs, err
-		}
-	}, wait)
-}
-
-// LiveFeed is Feed over a whole database; live, it waits for commits.
-func LiveFeed(ctx context.Context, db *sqldb.DB, o eventsource.FeedOptions) iter.Seq2[event.Record, error] {
-	if !o.Live {
-		return Feed(ctx, db, o, nil)
-	}
-	return func(yield func(event.Record, error) bool) {
-		var seen uint64 // before the first page: one page more, nothing missed
-		wait := func() (err error) {
-			seen, err = db.AwaitCommit(ctx, seen)
-			return err
-		}
-		Feed(ctx, db, o, wait)(yield)
-	}
-}
-
-// clamp makes a position or version what SQLite can hold.
+// clamp makes a position or version what a database can hold.
 func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
 // pages yields page after page until one is empty and wait is nil, or limit

@@ -45,7 +45,7 @@ func Database(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.Drop(name); err != nil {
+		if err := s.Empty(name); err != nil {
 			t.Error(err)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,6 +28,9 @@ type Server struct {
 	owner    *syscall.Credential // who runs it; nil: who runs the tests
 	process  *child
 	created  atomic.Int64
+
+	mu   sync.Mutex
+	free []string // databases that are empty again
 }
 
 // Start makes a server with settings such as "fsync=on", which is off otherwise.
@@ -123,9 +127,11 @@ func (s *Server) URL(role, database string) string {
 	return "postgres:///" + database + "?" + q.Encode()
 }
 
-// admin runs a statement as a superuser, in the database postgres.
-func (s *Server) admin(query string) error {
-	db, err := sql.Open("pgx", s.URL("postgres", "postgres"))
+// admin runs statements as a superuser, in the database postgres.
+func (s *Server) admin(query string) error { return s.adminOf("postgres", query) }
+
+func (s *Server) adminOf(database, query string) error {
+	db, err := sql.Open("pgx", s.URL("postgres", database))
 	if err != nil {
 		return err
 	}
@@ -138,12 +144,33 @@ func (s *Server) admin(query string) error {
 
 // Create makes an empty database that the role app owns, and returns its name.
 func (s *Server) Create() (string, error) {
+	s.mu.Lock()
+	if n := len(s.free); n > 0 {
+		name := s.free[n-1]
+		s.free = s.free[:n-1]
+		s.mu.Unlock()
+		return name, nil
+	}
+	s.mu.Unlock()
 	name := fmt.Sprintf("test%d", s.created.Add(1))
 	return name, s.admin("CREATE DATABASE " + name + " OWNER app")
 }
 
-// Drop removes a database, whoever is connected to it.
-func (s *Server) Drop(name string) error {
+// Empty makes a database that Create made free for the next one: that takes a
+// tenth of the time that a new one takes. One that is still in use is removed.
+func (s *Server) Empty(name string) error {
+	err := s.adminOf(name, "BEGIN; SET LOCAL lock_timeout = 1000; DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION app; COMMIT")
+	if err != nil {
+		return s.drop(name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, name)
+	return nil
+}
+
+// drop removes a database, whoever is connected to it.
+func (s *Server) drop(name string) error {
 	return s.admin("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)")
 }
 
