@@ -21,6 +21,15 @@ type Instance struct {
 	Meta map[string]string
 }
 
+// What Meta says of an instance that rpi's clients act on.
+const (
+	// MetaWire is the key under which an instance announces what it takes at Addr
+	// beside HTTP. One that does not is called over HTTP.
+	MetaWire = "wire"
+	// WireGRPC is the value for gRPC over connections that rpi/grpcwire makes.
+	WireGRPC = "grpc"
+)
+
 // DefaultWeight is the weight of an instance that names none.
 const DefaultWeight = 100
 

@@ -2,9 +2,12 @@ package docs_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net"
+	"net/http"
+	"time"
 
 	"connectrpc.com/connect/v2"
 
@@ -22,19 +25,21 @@ func (plainEcho) Echo(_ context.Context, r *echoapi.EchoRequest) (*echoapi.EchoR
 	return &echoapi.EchoResponse{Text: r.GetText()}, nil
 }
 
-// Many small calls: gRPC by a loop of its own, on a port of its own.
+// Many small calls: gRPC by a loop of its own, on the port that HTTP is served on.
 func Example_fastWire() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	server := rpi.NewServer(nil)
 	echoapi.RegisterEchoServiceHandler(server, plainEcho{})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
-	resolver := discovery.Static(map[string][]string{"kitchen": {listener.Addr().String()}})
+	resolver := discovery.Static(map[string][]string{"kitchen": {socket.Addr().String()}})
+	listener := &http.Server{Handler: rpi.Handler(server), ReadHeaderTimeout: 5 * time.Second}
 
-	go grpcwire.NewServer(server, nil).Serve(ctx, listener)
+	fast := grpcwire.NewServer(server, nil)
+	go listener.Serve(fast.Beside(socket)) // what is not for fast is for listener
 
 	kitchen := rpi.Remote("kitchen", resolver, &rpi.RemoteOptions{
 		Endpoint: func(addr string) connect.Transport { return grpcwire.NewTransport(addr, nil) },
@@ -46,5 +51,8 @@ func Example_fastWire() {
 		log.Fatal(err)
 	}
 	fmt.Println(res.GetText())
+	if err := errors.Join(listener.Shutdown(ctx), fast.Shutdown(ctx)); err != nil {
+		log.Fatal(err)
+	}
 	// Output: chicken vindaloo
 }

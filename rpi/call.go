@@ -158,9 +158,9 @@ func (c *unaryCall) try(ctx context.Context, picked *discovery.Picked, msg, dst 
 	if span != nil {
 		info, _ := connect.CallInfoForClientContext(ctx)
 		injectTrace(ctx, info.RequestHeader())
-		defer func() { endSpan(span, err) }()
+		defer func() { noteProtocol(span, info); endSpan(span, err) }()
 	}
-	stream, err := c.t.endpoint(picked.Instance.Addr).NewClientStream(ctx, c.spec)
+	stream, err := c.t.endpoint(picked.Instance).newStream(ctx, picked.Instance, c.spec)
 	if err != nil {
 		return err
 	}

@@ -90,6 +90,7 @@ func (c *clientCall) end(err error) {
 		giveUp(c.ctx)
 	}
 	c.watch.end(c.ctx, c.begin, c.spec, err)
+	noteProtocol(c.span, c.info)
 	endSpan(c.span, err)
 }
 

@@ -25,6 +25,9 @@
 //   - Over the wire, server and client pass the conformance suite of Connect,
 //     gRPC and gRPC-Web with the whole chain on (conformance/connect), but for
 //     bidirectional streams over HTTP/1.1, which are refused.
+//   - An instance that announces the fast wire (discovery.MetaWire, grpcwire) is
+//     called by it, unless the caller chose a wire; if it does not get through, over
+//     Connect, and no call is lost or made twice by that.
 //   - A panicking handler answers code internal without text, once.
 //   - A domain error declared in Errors satisfies errors.Is on both sides.
 //   - An instance that says nothing for 5 s during calls and does not show within

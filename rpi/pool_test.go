@@ -328,13 +328,17 @@ func TestABlackHoledPeerIsOutOfUse(t *testing.T) {
 	if os.Getenv("CLEAVE_LONG") != "" {
 		limit, conns = 15*time.Second, rpi.ConnOptions{}
 	}
-	for _, h2 := range []bool{false, true} {
-		t.Run(fmt.Sprintf("HTTP/2 %v", h2), func(t *testing.T) {
+	for _, wire := range []string{"HTTP/1.1", "HTTP/2", "fast wire"} {
+		t.Run(wire, func(t *testing.T) {
 			t.Parallel()
-			p := newProxy(t, h2c(t, echoHandler(&answering{name: "silent"}), nil))
+			p := newProxy(t, ordinary(t, &answering{name: "silent"}))
 			o := rpi.RemoteOptions{Conns: conns, Breaker: metricsOnly(t)}
-			o.Conns.HTTP2 = h2
-			client, _ := remote(t, at(p.addr, h2c(t, echoHandler(&answering{name: "well"}), nil)), &o)
+			o.Conns.HTTP2 = wire == "HTTP/2"
+			instances := at
+			if wire == "fast wire" {
+				instances = announcing
+			}
+			client, _ := remote(t, instances(p.addr, ordinary(t, &answering{name: "well"})), &o)
 			ctx, stop := context.WithTimeout(t.Context(), 2*limit)
 			defer stop()
 			var mu sync.Mutex

@@ -3,7 +3,6 @@ package rpi
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -30,7 +29,11 @@ type RemoteOptions struct {
 	Conns    ConnOptions                // to each instance
 	HTTP     http.RoundTripper          // carries the requests instead. Default: connections of its own
 	Caller   string                     // who calls, to tell the measurements of several apart. Default: ""
-	Wire     []connecthttp.Option       // such as connecthttp.WithGRPC, for what is not Connect. Default: Connect, binary
+
+	// Wire says what is spoken instead, such as connecthttp.WithGRPC; one that is
+	// empty, but not nil, always Connect. Default: gRPC as grpcwire has it to instances that announce
+	// it (discovery.MetaWire), if Conns is plain HTTP/1.1 and HTTP nil; else Connect, binary
+	Wire []connecthttp.Option
 	// Endpoint returns a transport to one instance, such as one of grpcwire,
 	// instead of what Conns, HTTP and Wire say. It is closed, if it is an
 	// io.Closer, when the instance is gone. Default: nil
@@ -52,6 +55,7 @@ type RemoteTransport struct {
 	conns    ConnOptions
 	http     http.RoundTripper // nil: pools for each instance
 	wire     []connecthttp.Option
+	fast     bool                                // where an instance announces it
 	other    func(addr string) connect.Transport // nil: none
 	logger   *slog.Logger
 	caller   string
@@ -63,23 +67,7 @@ type RemoteTransport struct {
 	knownOnce sync.Once
 
 	mu        sync.Mutex
-	endpoints map[string]endpoint // by address
-}
-
-// endpoint is one instance's transport and the connections to it.
-type endpoint struct {
-	connect.Transport
-	http http.RoundTripper
-	pool *pool // nil: the caller's
-}
-
-func (e endpoint) close() {
-	if e.pool != nil {
-		e.pool.close()
-	}
-	if c, ok := e.Transport.(io.Closer); ok {
-		_ = c.Close()
-	}
+	endpoints map[string]*endpoint // by address
 }
 
 // Remote returns a transport to the instances of service that r names. It
@@ -97,7 +85,8 @@ func Remote(service string, r discovery.Resolver, o *RemoteOptions) *RemoteTrans
 	}
 	t := &RemoteTransport{
 		service: service, resolver: r, attempts: opts.Attempts, perTry: opts.PerTry, logger: opts.Logger,
-		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]endpoint{}, other: opts.Endpoint,
+		balancer: discovery.NewBalancer(opts.Balancer), known: make(chan struct{}), endpoints: map[string]*endpoint{}, other: opts.Endpoint,
+		fast:  opts.Wire == nil && opts.HTTP == nil && !opts.Conns.HTTP2 && opts.Conns.TLS == nil,
 		conns: opts.Conns, http: opts.HTTP, wire: wireOptions(opts.Wire), caller: opts.Caller, meter: opts.Call.Meter, tracer: opts.Call.Tracer,
 	}
 	if t.breaker = opts.Breaker; t.breaker == nil {
@@ -168,7 +157,7 @@ func (t *RemoteTransport) open(ctx context.Context, spec connect.Spec) (connect.
 	}
 	begin := time.Now()
 	end := func(err error) { picked.Done(unwell(err)); judge(err) }
-	stream, err := t.endpoint(picked.Instance.Addr).NewClientStream(ctx, spec)
+	stream, err := t.endpoint(picked.Instance).newStream(ctx, picked.Instance, spec)
 	if err != nil {
 		end(err)
 		return nil, err
@@ -183,11 +172,10 @@ func (t *RemoteTransport) reach(ctx context.Context) (*discovery.Picked, error) 
 	var tried []string
 	picked, err := t.pick(ctx)
 	for n := 1; err == nil; n++ {
-		p := t.endpoint(picked.Instance.Addr).pool
-		if p == nil || n > elsewhere {
+		if n > elsewhere {
 			return picked, nil
 		}
-		if err = p.ready(ctx); err == nil {
+		if err = t.endpoint(picked.Instance).ready(ctx, picked.Instance); err == nil {
 			return picked, nil
 		}
 		err = plainError(ctx, err)
@@ -229,33 +217,3 @@ func (t *RemoteTransport) pick(ctx context.Context, tried ...string) (*discovery
 	}
 	return picked, nil
 }
-
-func (t *RemoteTransport) endpoint(addr string) endpoint {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	e, ok := t.endpoints[addr]
-	if !ok {
-		e = t.newEndpoint(addr)
-		t.endpoints[addr] = e
-	}
-	return e
-}
-
-func (t *RemoteTransport) newEndpoint(addr string) (e endpoint) {
-	if t.other != nil {
-		e.Transport = t.other(addr)
-		return e
-	}
-	if e.http = t.http; e.http == nil {
-		e.pool = newPool(addr, t.conns)
-		e.http = e.pool
-	}
-	wire := connecthttp.NewTransport(doer{e.http}, t.conns.scheme()+"://"+addr, t.wire...)
-	e.Transport = chained(wire.NewClientStream, repair)
-	return e
-}
-
-// doer sends requests as they are: it follows no redirects.
-type doer struct{ http.RoundTripper }
-
-func (d doer) Do(r *http.Request) (*http.Response, error) { return d.RoundTrip(r) }

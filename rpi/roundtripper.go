@@ -196,7 +196,7 @@ func (x *exchange) try(ctx context.Context, picked *discovery.Picked) (_ *http.R
 	open, cancel := context.WithCancel(x.r.Context())
 	late := context.AfterFunc(ctx, cancel)
 	begin := time.Now()
-	res, err := x.rt.t.endpoint(picked.Instance.Addr).http.RoundTrip(x.addressed(send.WithContext(open), ctx, picked.Instance.Addr))
+	res, err := x.rt.t.endpoint(picked.Instance).http.RoundTrip(x.addressed(send.WithContext(open), ctx, picked.Instance.Addr))
 	if err == nil && !late() {
 		res.Body.Close() // it is too late for it
 		err = ctx.Err()

@@ -99,14 +99,23 @@ func endSpan(span trace.Span, err error) {
 	span.End()
 }
 
+// noteProtocol says by what a call went, such as connect or grpc.
+func noteProtocol(span trace.Span, info *connect.CallInfo) {
+	if span != nil && info != nil && info.Protocol != "" && span.IsRecording() {
+		span.SetAttributes(attribute.String("cleave.protocol", info.Protocol))
+	}
+}
+
 // traceServer makes a span of each call served, within the caller's trace.
 func (o ServerOptions) traceServer(next connect.ServerFunc) connect.ServerFunc {
 	spans := newSpans(o.Tracer, trace.SpanKindServer, "")
 	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
-		if info, ok := connect.CallInfoForServerContext(ctx); ok {
+		info, ok := connect.CallInfoForServerContext(ctx)
+		if ok {
 			ctx = extractTrace(ctx, info.RequestHeader())
 		}
 		ctx, span := spans.start(ctx, spec)
+		noteProtocol(span, info)
 		err := next(ctx, spec, stream)
 		endSpan(span, err)
 		return err

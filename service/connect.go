@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
 
 	"github.com/cleave-go/cleave/auth"
 	"github.com/cleave-go/cleave/bus"
@@ -94,6 +95,9 @@ func (p *process) transport(from *Host, name string) (connect.Transport, error) 
 		return nil, connect.NewError(connect.CodeUnavailable, "the process is stopping")
 	}
 	options := &rpi.RemoteOptions{Call: call, Logger: from.logger, Caller: from.name}
+	if p.settings.wire == wireConnect {
+		options.Wire = []connecthttp.Option{}
+	}
 	if p.tls != nil {
 		options.Conns.TLS = p.tls.Client(name)
 	}
@@ -120,10 +124,14 @@ func (p *process) register(admin string) error {
 		if err != nil {
 			return err
 		}
+		meta := map[string]string{"admin": admin}
+		if l.fast != nil {
+			meta[discovery.MetaWire] = discovery.WireGRPC
+		}
 		for _, h := range l.hosts {
 			r, err := p.registry.NewRegistration(discovery.Instance{
 				Service: h.name, ID: p.settings.instance, Version: p.settings.version, Addr: addr, Status: discovery.Up,
-				Meta: map[string]string{"admin": admin},
+				Meta: meta,
 			}, nil)
 			if err != nil {
 				return fmt.Errorf("register %s: %w", h.name, err)

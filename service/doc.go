@@ -29,6 +29,9 @@
 //     goes when all are closed, or after 10 s. Then workers end, and databases
 //     close last. Callers that pause for less than 5 s between requests lose
 //     nothing; over HTTP/2, which has GOAWAY, no others do either.
+//   - Calls from other services come as gRPC over rpi/grpcwire, on the port that
+//     HTTP is served on, and are announced so to the registry; not with TLS, not at
+//     an edge and not with CLEAVE_WIRE=connect. What is promised here holds for both.
 //   - With CLEAVE_TLS_CERT, _KEY and _CA services speak mutual TLS to each other,
 //     and with CLEAVE_TLS_PEERS serve nobody else; files that change are read
 //     again. Listeners of edges and the admin listener stay plain.

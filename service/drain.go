@@ -78,11 +78,26 @@ func (l *listener) drain(linger, grace time.Duration) error {
 	for l.waitsFor(linger/2) && time.Since(begin) < linger {
 		time.Sleep(min(drainStep, linger/4))
 	}
-	if err := l.server.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) { // another error is of the socket, closed above
+	if !l.shutdown(ctx) {
 		l.server.Close()
 		return fmt.Errorf("%s listener: calls under way did not end within %v", l.name, time.Since(begin).Round(time.Millisecond))
 	}
 	return nil
+}
+
+// shutdown sends GOAWAY to whoever is left and reports whether all calls have
+// ended when it returns, as it does with ctx.
+func (l *listener) shutdown(ctx context.Context) bool {
+	fast := make(chan error, 1)
+	go func() {
+		if l.fast == nil {
+			fast <- nil
+			return
+		}
+		fast <- l.fast.Shutdown(ctx)
+	}()
+	err := l.server.Shutdown(ctx)
+	return <-fast == nil && !errors.Is(err, context.DeadlineExceeded) // another error is of the socket, closed before
 }
 
 // drainStep is how often a listener that stops looks at its connections.

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -46,6 +47,7 @@ func Environment() []Variable {
 		{"CLEAVE_TLS_CA", "PEM file of the authorities whose certificates are believed"},
 		{"CLEAVE_TLS_PEERS", "SPIFFE IDs and DNS names, separated by commas, of those who may call (default: all that the authorities know)"},
 		{"CLEAVE_MAX_CALLS", "most calls that each service works on at a time; fewer when they get slow, the least critical are refused first (default: not limited)"},
+		{"CLEAVE_WIRE", "how Go services call each other without TLS: grpc, where both sides know it, or connect (default: grpc)"},
 		{"CLEAVE_FLIGHT", "how far back the flight recorder goes, such as 10s (default: it is off until asked for)"},
 		{"NOTIFY_SOCKET", "where to report readiness, as systemd has it"},
 		{"OTEL_*", "telemetry, as everywhere else"},
@@ -68,7 +70,8 @@ type settings struct {
 	databaseURL string
 	natsURL     string
 	flight      time.Duration
-	maxCalls    int // 0: not limited
+	maxCalls    int    // 0: not limited
+	wire        string // one of the constants
 	tls         rpi.TLSFiles
 	peers       []string // nil: whoever has a certificate
 }
@@ -83,7 +86,7 @@ func readSettings(getenv func(string) string, environ []string, all []Named) (se
 		getenv: getenv, instance: getenv("CLEAVE_INSTANCE"), version: getenv("CLEAVE_VERSION"), token: getenv("CLEAVE_TOKEN"),
 		listen: getenv("CLEAVE_LISTEN"), listenFor: map[string]string{}, advertise: getenv("CLEAVE_ADVERTISE"),
 		admin: getenv("CLEAVE_ADMIN_LISTEN"), registry: getenv("CLEAVE_REGISTRY"), addrs: map[string][]string{},
-		data: getenv("CLEAVE_DATA"), databaseURL: getenv("DATABASE_URL"), natsURL: getenv("NATS_URL"),
+		data: getenv("CLEAVE_DATA"), databaseURL: getenv("DATABASE_URL"), natsURL: getenv("NATS_URL"), wire: cmp.Or(getenv("CLEAVE_WIRE"), wireGRPC),
 	}
 	var errs []error
 	if s.listen == "" {
@@ -114,6 +117,9 @@ func readSettings(getenv func(string) string, environ []string, all []Named) (se
 		if service, ok := strings.CutPrefix(name, "CLEAVE_ADDR_"); ok && value != "" {
 			s.addrs[service] = strings.Split(value, ",")
 		}
+	}
+	if s.wire != wireGRPC && s.wire != wireConnect {
+		errs = append(errs, fmt.Errorf("CLEAVE_WIRE=%q: want grpc or connect", s.wire))
 	}
 	errs = append(errs, s.readTLS())
 	if text := getenv("CLEAVE_MAX_CALLS"); text != "" {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cleave-go/cleave/rpi"
+	"github.com/cleave-go/cleave/rpi/grpcwire"
 )
 
 // listener is one socket and the services behind it.
@@ -23,7 +24,8 @@ type listener struct {
 	own    *acceptor // socket, unless others accept from it too
 	hosts  []*Host
 	server *http.Server
-	served chan struct{} // closed when nothing more is accepted
+	fast   *grpcwire.Server // for those who call by it; nil: HTTP only
+	served chan struct{}    // closed when nothing more is accepted
 
 	closing atomic.Bool
 	mu      sync.Mutex
@@ -92,6 +94,7 @@ func (p *process) addListener(name string, socket net.Listener, addr string, hos
 		protocols.SetHTTP2(true)
 		handler, secure = rpi.IdentifyPeers(handler), p.tls.Server()
 	}
+	l.fast = p.fastWire(hosts, socket.Addr())
 	l.server = &http.Server{
 		Handler: handler, TLSConfig: secure, ConnState: l.follow, ConnContext: l.contextOf, Protocols: protocols,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
@@ -132,11 +135,14 @@ func (l *listener) addr() string { return l.socket.Addr().String() }
 // serve accepts until drain. Connections it accepted go on.
 func (l *listener) serve() error {
 	defer close(l.served)
-	serve := l.server.Serve
+	socket, serve := l.socket, l.server.Serve
+	if l.fast != nil {
+		socket = l.fast.Beside(socket)
+	}
 	if l.server.TLSConfig != nil {
 		serve = func(s net.Listener) error { return l.server.ServeTLS(s, "", "") }
 	}
-	err := serve(l.socket)
+	err := serve(socket)
 	if l.closing.Load() || errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -146,8 +152,7 @@ func (l *listener) serve() error {
 // guard refuses, on a loopback listener, what a browser was tricked into
 // sending: names that are not local and origins that are not its own.
 func guard(addr net.Addr, next http.Handler) http.Handler {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok || !tcp.IP.IsLoopback() {
+	if !loopback(addr) {
 		return next
 	}
 	sameOrigin := http.NewCrossOriginProtection().Handler(next)
@@ -158,6 +163,11 @@ func guard(addr net.Addr, next http.Handler) http.Handler {
 		}
 		sameOrigin.ServeHTTP(w, r)
 	})
+}
+
+func loopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
 }
 
 func localName(host string) bool {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cleave-go/cleave/discovery"
+	"github.com/cleave-go/cleave/discovery/discoverytest"
 	"github.com/cleave-go/cleave/internal/echoapi"
 	"github.com/cleave-go/cleave/rpi"
 )
@@ -42,16 +43,21 @@ func TestKillingOneOfThreeInstancesFailsNoIdempotentCall(t *testing.T) {
 	if os.Getenv("CLEAVE_LONG") != "" {
 		last = 20 * time.Second
 	}
-	for _, h2 := range []bool{false, true} {
-		name := map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[h2]
+	for _, name := range []string{"HTTP/1.1", "HTTP/2", "the fast wire"} {
 		t.Run(name, func(t *testing.T) {
 			var instances []*process
-			var addrs []string
+			var known []discovery.Instance
+			meta := map[string]string{}
+			if name == "the fast wire" {
+				meta[discovery.MetaWire] = discovery.WireGRPC
+			}
 			for range 3 {
 				p := start(t, "bare")
-				instances, addrs = append(instances, p), append(addrs, p.addr)
+				instances, known = append(instances, p), append(known, discovery.Instance{Service: "echo", ID: p.addr, Addr: p.addr, Meta: meta})
 			}
-			client := remote(t, &rpi.RemoteOptions{Conns: rpi.ConnOptions{HTTP2: h2}, Balancer: &discovery.BalancerOptions{DisableSlowStart: true}}, addrs...)
+			resolver := &discoverytest.Resolver{}
+			resolver.Set("echo", known...)
+			client := remoteOf(t, resolver, &rpi.RemoteOptions{Conns: rpi.ConnOptions{HTTP2: name == "HTTP/2"}, Balancer: &discovery.BalancerOptions{DisableSlowStart: true}})
 			ctx, stop := context.WithTimeout(t.Context(), last)
 			defer stop()
 			var idempotent, others atomic.Int64 // failed

@@ -28,8 +28,13 @@ var quiet = slog.New(slog.DiscardHandler)
 // remote returns a client of the echo services at addrs.
 func remote(t *testing.T, o *rpi.RemoteOptions, addrs ...string) echoapi.EchoServiceClient {
 	t.Helper()
+	return remoteOf(t, discovery.Static(map[string][]string{"echo": addrs}), o)
+}
+
+func remoteOf(t *testing.T, r discovery.Resolver, o *rpi.RemoteOptions) echoapi.EchoServiceClient {
+	t.Helper()
 	o.Logger = quiet
-	transport := rpi.Remote("echo", discovery.Static(map[string][]string{"echo": addrs}), o)
+	transport := rpi.Remote("echo", r, o)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { transport.Run(ctx) }) // ends with ctx

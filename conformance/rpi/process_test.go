@@ -17,6 +17,7 @@ import (
 
 	"github.com/cleave-go/cleave/internal/echoapi"
 	"github.com/cleave-go/cleave/rpi"
+	"github.com/cleave-go/cleave/rpi/grpcwire"
 	"github.com/cleave-go/cleave/service"
 )
 
@@ -70,7 +71,7 @@ func bare() error {
 	server := &http.Server{Handler: rpi.Handler(s), Protocols: &http.Protocols{}}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
-	return server.Serve(l)
+	return server.Serve(grpcwire.NewServer(s, nil).Beside(l))
 }
 
 // hosted is a service that stops in two phases when it is asked to.

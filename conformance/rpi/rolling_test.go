@@ -70,8 +70,9 @@ func TestRollingRestartsFailNoRequest(t *testing.T) {
 		return echoapi.NewEchoServiceClient(connect.NewClient(transport))
 	}
 	plain := rpi.NewRoundTripper("echo", client, &rpi.RemoteOptions{Logger: quiet})
-	running.Go(func() { plain.Run(ctx) }) // ends with ctx
-	overConnect := through(&rpi.RemoteOptions{})
+	running.Go(func() { plain.Run(ctx) })      // ends with ctx
+	byDefault := through(&rpi.RemoteOptions{}) // the fast wire, which the instances announce
+	overConnect := through(&rpi.RemoteOptions{Wire: []connecthttp.Option{}})
 	overGRPC := through(&rpi.RemoteOptions{Conns: rpi.ConnOptions{HTTP2: true}, Wire: []connecthttp.Option{connecthttp.WithGRPC()}})
 	call := func(c echoapi.EchoServiceClient) func() error {
 		return func() error {
@@ -84,6 +85,7 @@ func TestRollingRestartsFailNoRequest(t *testing.T) {
 		call func() error
 		made atomic.Int64
 	}{
+		{name: "fast wire", call: call(byDefault)},
 		{name: "Connect", call: call(overConnect)},
 		{name: "gRPC", call: call(overGRPC)},
 		{name: "plain POST", call: func() error {
@@ -140,6 +142,9 @@ func TestRollingRestartsFailNoRequest(t *testing.T) {
 	for _, p := range old {
 		p.stop(t)
 	}
-	t.Logf("%d restarts, %d requests (%d Connect, %d gRPC, %d plain POST), %d failed, longest stop %v",
-		restarts, total(), kinds[0].made.Load(), kinds[1].made.Load(), kinds[2].made.Load(), failed.Load(), longest)
+	var made []string
+	for i := range kinds {
+		made = append(made, fmt.Sprint(kinds[i].made.Load(), " ", kinds[i].name))
+	}
+	t.Logf("%d restarts, %d requests (%s), %d failed, longest stop %v", restarts, total(), strings.Join(made, ", "), failed.Load(), longest)
 }

@@ -54,21 +54,32 @@ type Answer struct {
 	Header, Trailer map[string][]string
 }
 
+// Serving serves s until the test ends and returns its address.
+type Serving func(t testing.TB, s *connect.Server) string
+
 // Bindings are all those of rpi. The first is the one to which the others are compared.
 func Bindings() []Binding {
+	all := append([]Binding{Local()}, Over(Serve)...)
+	return append(all, Binding{Name: "gRPC over grpcwire", Traits: GRPC, Bind: lean}, Binding{Name: "remote", Bind: Remote(Serve, nil)})
+}
+
+// Local is the binding within a process.
+func Local() Binding {
+	return Binding{Name: "local", Traits: InSame, Bind: func(_ testing.TB, s *connect.Server, o rpi.CallOptions) connect.Transport {
+		return rpi.Local(s, &rpi.LocalOptions{Call: o})
+	}}
+}
+
+// Over are the bindings over HTTP.
+func Over(serve Serving) []Binding {
 	return []Binding{
-		{Name: "local", Traits: InSame, Bind: func(_ testing.TB, s *connect.Server, o rpi.CallOptions) connect.Transport {
-			return rpi.Local(s, &rpi.LocalOptions{Call: o})
-		}},
-		{Name: "Connect over HTTP/1.1", Bind: wire(false)},
-		{Name: "Connect over HTTP/1.1, JSON", Traits: JSON, Bind: wire(false, connecthttp.WithProtoJSON())},
-		{Name: "Connect over HTTP/1.1, gzip", Bind: wire(false, connecthttp.WithSendGzip())},
-		{Name: "Connect over HTTP/1.1, GET", Traits: Get, Bind: wire(false, connecthttp.WithHTTPGet(), connecthttp.WithHTTPGetMaxURLSize(4096, true))},
-		{Name: "Connect over h2c", Bind: wire(true)},
-		{Name: "gRPC over h2c", Traits: GRPC, Bind: wire(true, connecthttp.WithGRPC())},
-		{Name: "gRPC-Web", Traits: GRPCWeb, Bind: wire(false, connecthttp.WithGRPCWeb())},
-		{Name: "gRPC over grpcwire", Traits: GRPC, Bind: lean},
-		{Name: "remote", Bind: remote},
+		{Name: "Connect over HTTP/1.1", Bind: serve.wire(false)},
+		{Name: "Connect over HTTP/1.1, JSON", Traits: JSON, Bind: serve.wire(false, connecthttp.WithProtoJSON())},
+		{Name: "Connect over HTTP/1.1, gzip", Bind: serve.wire(false, connecthttp.WithSendGzip())},
+		{Name: "Connect over HTTP/1.1, GET", Traits: Get, Bind: serve.wire(false, connecthttp.WithHTTPGet(), connecthttp.WithHTTPGetMaxURLSize(4096, true))},
+		{Name: "Connect over h2c", Bind: serve.wire(true)},
+		{Name: "gRPC over h2c", Traits: GRPC, Bind: serve.wire(true, connecthttp.WithGRPC())},
+		{Name: "gRPC-Web", Traits: GRPCWeb, Bind: serve.wire(false, connecthttp.WithGRPCWeb())},
 	}
 }
 
@@ -85,9 +96,9 @@ func Serve(t testing.TB, s *connect.Server) string {
 	return server.Listener.Addr().String()
 }
 
-func wire(h2c bool, options ...connecthttp.Option) func(testing.TB, *connect.Server, rpi.CallOptions) connect.Transport {
+func (serve Serving) wire(h2c bool, options ...connecthttp.Option) func(testing.TB, *connect.Server, rpi.CallOptions) connect.Transport {
 	return func(t testing.TB, s *connect.Server, o rpi.CallOptions) connect.Transport {
-		addr := Serve(t, s)
+		addr := serve(t, s)
 		carrier := &http.Transport{}
 		if h2c {
 			carrier.Protocols = &http.Protocols{}
@@ -118,26 +129,30 @@ func lean(t testing.TB, s *connect.Server, o rpi.CallOptions) connect.Transport 
 	return rpi.Wire(transport, o)
 }
 
-func remote(t testing.TB, s *connect.Server, o rpi.CallOptions) connect.Transport {
-	r := rpi.Remote("echo", at(Serve(t, s)), &rpi.RemoteOptions{Call: o, Logger: slog.New(slog.DiscardHandler)})
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- r.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	return r
+// Remote binds by rpi.Remote to one instance, of which meta is known.
+func Remote(serve Serving, meta map[string]string) func(testing.TB, *connect.Server, rpi.CallOptions) connect.Transport {
+	return func(t testing.TB, s *connect.Server, o rpi.CallOptions) connect.Transport {
+		addr := serve(t, s)
+		r := rpi.Remote("echo", at{{ID: addr, Service: "echo", Addr: addr, Meta: meta}}, &rpi.RemoteOptions{Call: o, Logger: slog.New(slog.DiscardHandler)})
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(ctx) }()
+		t.Cleanup(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+		return r
+	}
 }
 
-// at names one address.
-type at string
+// at names the instances of any service.
+type at []discovery.Instance
 
 func (a at) Watch(ctx context.Context, service string) iter.Seq2[discovery.Snapshot, error] {
 	return func(yield func(discovery.Snapshot, error) bool) {
-		if yield(discovery.Snapshot{Service: service, Instances: []discovery.Instance{{ID: string(a), Service: service, Addr: string(a)}}}, nil) {
+		if yield(discovery.Snapshot{Service: service, Instances: a}, nil) {
 			<-ctx.Done()
 		}
 	}

@@ -3,7 +3,6 @@ package grpcwire
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -16,24 +15,33 @@ import (
 // TransportOptions tune NewTransport. Nil means the defaults.
 type TransportOptions struct {
 	MaxMessage  int                                                      // largest response in bytes. Default: MaxMessage
-	DialTimeout time.Duration                                            // Default: 2 s
-	Silence     time.Duration                                            // how long a server that owes answers may be silent before it is pinged, and then before it is given up. Default: 5 s
+	DialTimeout time.Duration                                            // of a connection, up to the server's first word. Default: 2 s
+	Silence     time.Duration                                            // how long a server that owes answers may be silent before it is pinged. Default: 5 s
+	Pong        time.Duration                                            // how long it then has. Default: 3 s
 	UserAgent   string                                                   // Default: "grpc-go-cleave"
 	Dial        func(ctx context.Context, addr string) (net.Conn, error) // Default: TCP
 }
 
 // ErrUnprocessed is the cause of a call that its server has certainly not
-// begun: it said so.
+// begun: it said so, or was not reached.
 var ErrUnprocessed = errors.New("grpcwire: the server has not begun the call")
+
+// ErrNotHTTP2 is the cause, beside ErrUnprocessed, of a call to an address where
+// connections are accepted but not answered as HTTP/2 has it: by HTTP/1.1, by
+// their end or, if HTTP/2 was never spoken there, not at all.
+var ErrNotHTTP2 = errors.New("grpcwire: no HTTP/2 is spoken there")
 
 // Transport carries calls to one address over one connection at a time.
 type Transport struct {
-	addr string
-	opts TransportOptions
+	addr  string
+	opts  TransportOptions
+	ended chan struct{} // closed by Close
 
 	mu      sync.Mutex
-	current *clientConn   // nil: none
-	dialing chan struct{} // closed when a dial has ended; nil: none is under way
+	current *clientConn // nil: none
+	dialing *dial       // nil: none is under way
+	proven  bool        // a server of HTTP/2 was there
+	silent  error       // why no call is tried until the server answers; nil: it does
 	closed  bool
 }
 
@@ -53,6 +61,9 @@ func NewTransport(addr string, o *TransportOptions) *Transport {
 	if opts.Silence <= 0 {
 		opts.Silence = 5 * time.Second
 	}
+	if opts.Pong <= 0 {
+		opts.Pong = 3 * time.Second
+	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "grpc-go-cleave"
 	}
@@ -60,12 +71,15 @@ func NewTransport(addr string, o *TransportOptions) *Transport {
 		d := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
 		opts.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
 	}
-	return &Transport{addr: addr, opts: opts}
+	return &Transport{addr: addr, opts: opts, ended: make(chan struct{})}
 }
 
 // Close lets no more calls begin. The connection ends with the calls on it.
 func (t *Transport) Close() error {
 	t.mu.Lock()
+	if !t.closed {
+		close(t.ended)
+	}
 	t.closed = true
 	c := t.current
 	t.current = nil
@@ -88,86 +102,6 @@ func (t *Transport) NewClientStream(ctx context.Context, spec connect.Spec) (con
 	return s, nil
 }
 
-// conn returns a connection that takes calls.
-func (t *Transport) conn(ctx context.Context) (*clientConn, error) {
-	for {
-		t.mu.Lock()
-		switch {
-		case t.closed:
-			t.mu.Unlock()
-			return nil, connect.NewError(connect.CodeUnavailable, "transport closed").WithCause(ErrUnprocessed)
-		case t.current != nil:
-			c := t.current
-			t.mu.Unlock()
-			return c, nil
-		case t.dialing != nil:
-			wait := t.dialing
-			t.mu.Unlock()
-			select {
-			case <-wait:
-			case <-ctx.Done():
-				return nil, contextError(ctx.Err())
-			}
-		default:
-			wait := make(chan struct{})
-			t.dialing = wait
-			t.mu.Unlock()
-			c, err := t.connect(ctx)
-			t.mu.Lock()
-			t.dialing = nil
-			if err == nil && !t.closed {
-				t.current = c
-			}
-			t.mu.Unlock()
-			close(wait)
-			if err != nil {
-				if ended := ctx.Err(); ended != nil {
-					return nil, contextError(ended)
-				}
-				return nil, connect.NewError(connect.CodeUnavailable, err.Error()).WithCause(fmt.Errorf("%w: %w", ErrUnprocessed, err))
-			}
-			return c, nil
-		}
-	}
-}
-
-func (t *Transport) connect(ctx context.Context) (*clientConn, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.opts.DialTimeout)
-	defer cancel()
-	nc, err := t.opts.Dial(ctx, t.addr)
-	if err != nil {
-		return nil, err
-	}
-	c := &clientConn{t: t, nextID: 1, ready: make(chan struct{})}
-	c.conn = newConn(nc, c)
-	c.out = append(c.out, preface...)
-	c.out = appendSettings(c.out, setting{settingEnablePush, 0}, setting{settingInitialWindow, streamWindow},
-		setting{settingMaxHeaderBytes, maxHeaders})
-	c.out = appendUint32Frame(c.out, frameWindowUpdate, 0, connWindow-defaultWindow)
-	c.mu.Lock()
-	c.release(false)
-	go func() { _ = c.serve() }()
-	go c.keepAlive(t.opts.Silence)
-	select { // the server's settings: how many calls it takes
-	case <-c.ready:
-		return c, nil
-	case <-c.gone:
-		return nil, c.err
-	case <-ctx.Done():
-		c.fail(ctx.Err())
-		return nil, ctx.Err()
-	}
-}
-
-// retire lets no more calls begin on c.
-func (t *Transport) retire(c *clientConn) {
-	t.mu.Lock()
-	if t.current == c {
-		t.current = nil
-	}
-	t.mu.Unlock()
-}
-
 // clientConn is a connection to a server; conn.mu guards its fields.
 type clientConn struct {
 	*conn
@@ -186,7 +120,12 @@ func (c *clientConn) unknown(id uint32) bool {
 	return id%2 == 1 && id < c.nextID
 }
 
-func (c *clientConn) failed(error) { c.t.retire(c) }
+func (c *clientConn) failed(err error) {
+	c.t.retire(c)
+	if err == errSilent {
+		c.t.fallSilent(err)
+	}
+}
 
 func (c *clientConn) maxStreams(n uint32) {
 	c.mu.Lock()

@@ -39,7 +39,8 @@ type clientStream struct {
 	header   []field
 	trailer  []field
 	large    bool
-	over     bool // the caller has the result, or does not want it
+	over     bool        // the caller has the result, or does not want it
+	unwatch  func() bool // nil: the context is not watched
 }
 
 // arrived wakes the caller: of a unary call only when all is here.
@@ -188,19 +189,48 @@ func (s *clientStream) open(data []byte, end bool) (sent bool, err error) {
 	if err := checkHeader(s.info.RequestHeader()); err != nil {
 		return false, err
 	}
-	for {
+	for ended := 0; ended < maxEnded; {
 		c, err := s.t.conn(s.ctx)
 		if err != nil {
 			return false, err
 		}
-		if sent, err = s.openOn(c, data, end); err != errNext {
+		sent, err = s.openOn(c, data, end)
+		if err == nil {
+			s.watch()
+		}
+		if err != errNext && err != errTurn {
 			return sent, err
 		}
+		if err == errNext {
+			ended++
+		}
+	}
+	return false, unreached(errNext)
+}
+
+// watch has a stream end with its context, even if nobody is at it any more. The
+// receiver of a unary call is.
+func (s *clientStream) watch() {
+	if s.spec.StreamType == connect.StreamTypeUnary {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.unwatch = context.AfterFunc(s.ctx, func() { s.abandon(contextError(s.ctx.Err())) })
 	}
 }
 
-// errNext says that the call has to look for another connection, or again.
-var errNext = errors.New("grpcwire: next connection")
+// maxEnded bounds the connections that a call finds ended: a server that stops
+// ends each as soon as it is made.
+const maxEnded = 4
+
+// errNext says that the connection takes no calls any more, errTurn that it may
+// have room again.
+var (
+	errNext = errors.New("grpcwire: the connection takes no more calls")
+	errTurn = errors.New("grpcwire: look again")
+)
 
 func (s *clientStream) openOn(c *clientConn, data []byte, end bool) (sent bool, err error) {
 	var timeout [10]byte
@@ -214,11 +244,14 @@ func (s *clientStream) openOn(c *clientConn, data []byte, end bool) (sent bool, 
 		s.t.retire(c)
 		return false, errNext
 	}
+	if len(c.streams) == 0 {
+		c.hear() // what was silence before is none
+	}
 	if len(c.streams) >= c.most {
 		if err := c.wait(s.ctx); err != nil {
 			return false, err
 		}
-		return false, errNext
+		return false, errTurn
 	}
 	s.waiter = make(chan struct{}, 1)
 	s.c, s.id, s.side, s.window, s.allow, s.ready = c.conn, c.nextID, s, c.initial, streamWindow, s.waiter
@@ -430,7 +463,7 @@ func (s *clientStream) lost(err error) error {
 
 // stop lets go of the stream, as its receiver, and returns err.
 func (s *clientStream) stop(err error) error {
-	s.abandon(true)
+	s.abandon(nil)
 	return err
 }
 
@@ -441,26 +474,29 @@ func (s *clientStream) Close() error {
 	s.opened = true // never again
 	s.start.Unlock()
 	if opened {
-		s.abandon(false)
+		s.abandon(errClosed)
 	}
 	return nil
 }
 
 // abandon forgets the stream, and tells the server if it has not ended. Only
-// the receiver knows that nobody waits for it any more.
-func (s *clientStream) abandon(receiver bool) {
+// the receiver, whose cause is nil, knows that nobody waits for it any more.
+func (s *clientStream) abandon(cause error) {
 	s.mu.Lock()
 	if s.over || s.conn == nil {
 		s.mu.Unlock()
 		return
 	}
 	s.over = true
-	complete := s.ended
-	if !receiver {
-		s.err = cmp.Or(s.err, errClosed)
+	complete, unwatch := s.ended, s.unwatch
+	if cause != nil {
+		s.err = cmp.Or(s.err, cause)
 		notify(s.waiter)
 	}
 	s.mu.Unlock()
+	if unwatch != nil {
+		unwatch()
+	}
 	c := s.conn
 	c.mu.Lock()
 	if c.streams[s.id] == &s.stream {
@@ -476,7 +512,7 @@ func (s *clientStream) abandon(receiver bool) {
 	c.free()
 	idle := c.leaving && len(c.streams) == 0
 	c.release(false)
-	s.finish(receiver)
+	s.finish(cause == nil)
 	if idle {
 		c.close()
 	}

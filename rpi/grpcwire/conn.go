@@ -28,8 +28,8 @@ const (
 	connWindow   = 1 << 20  // given back as bytes arrive; what they may add up to, the streams bound
 	maxPending   = 1 << 20  // bytes waiting to be written, above which senders wait
 	maxReplies   = 1 << 10  // answers to control frames waiting to be written, above which the peer is at fault
-	maxBlock     = 64 << 10 // bytes of one block of headers
-	maxHeaders   = 16 << 10 // bytes of fields in a block, as SETTINGS_MAX_HEADER_LIST_SIZE counts
+	maxBlock     = 96 << 10 // bytes of one block of headers
+	maxHeaders   = 64 << 10 // bytes of fields in a block, as SETTINGS_MAX_HEADER_LIST_SIZE counts
 	maxContinued = 16       // CONTINUATION frames of one block
 )
 
@@ -40,8 +40,10 @@ type conn struct {
 	peer peer
 	wake chan struct{} // for the writer
 	gone chan struct{} // closed with the connection
-	acks atomic.Uint32 // how often something has arrived
-	news atomic.Uint32 // and was not an answer to a ping
+
+	origin time.Time
+	heard  atomic.Int64  // when something has arrived last, since origin
+	news   atomic.Uint32 // how often that was not an answer to a ping
 
 	mu       sync.Mutex
 	out      []byte // frames to be written
@@ -54,6 +56,7 @@ type conn struct {
 	window   int64  // what the peer takes on this connection
 	initial  int64  // and on each new stream
 	maxFrame int
+	kin      bool // the peer is of this package, too
 	enc      encoder
 	streams  map[uint32]*stream
 	blocked  map[*stream]struct{} // that wait for a window, or for out to shrink
@@ -79,7 +82,7 @@ type reader struct {
 
 func newConn(nc net.Conn, p peer) *conn {
 	c := &conn{
-		nc: nc, peer: p, wake: make(chan struct{}, 1), gone: make(chan struct{}),
+		nc: nc, peer: p, wake: make(chan struct{}, 1), gone: make(chan struct{}), origin: time.Now(),
 		window: defaultWindow, initial: defaultWindow, maxFrame: maxFrameLen,
 		enc: newEncoder(), streams: map[uint32]*stream{}, blocked: map[*stream]struct{}{},
 	}
@@ -92,10 +95,10 @@ func newConn(nc net.Conn, p peer) *conn {
 	return c
 }
 
-// serve reads and writes until the connection ends, and returns why.
-func (c *conn) serve() error {
-	go c.write()
-	err := c.read()
+// serve reads until the connection ends, and returns why. first was read
+// before.
+func (c *conn) serve(first []byte) error {
+	err := c.read(first)
 	if violated, ok := errors.AsType[*connError](err); ok {
 		c.farewell(violated)
 	}
@@ -313,43 +316,56 @@ func (c *conn) close() {
 	}
 }
 
-// maxPings bounds the pings of one silence: servers of grpc-go end connections
-// that are pinged more often. After them TCP's keep-alive has to do.
+// hear notes that the peer is there.
+func (c *conn) hear() { c.heard.Store(int64(time.Since(c.origin))) }
+
+// maxPings bounds the pings of one silence of a stranger: servers of grpc-go
+// end connections that are pinged more often. After them TCP's keep-alive has to
+// do.
 const maxPings = 2
 
-// keepAlive pings a peer that is silent while calls are under way, and gives it
-// up if it stays so for another interval. A write that does not get on counts
-// as silence.
-func (c *conn) keepAlive(every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	var writes, acks, news uint32
+// keepAlive pings a peer that says nothing for the time of silence while calls
+// are under way, and gives it up if it does not answer within that of pong. A write
+// that does not get on counts as silence.
+func (c *conn) keepAlive(silence, pong time.Duration) {
+	timer := time.NewTimer(silence)
+	defer timer.Stop()
+	var writes, news uint32
 	var pings int
-	asked := false
+	var asked, moved time.Duration // when pinged, 0: not; when the writer was seen to get on
 	for {
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-c.gone:
 			return
 		}
+		now, heard := time.Since(c.origin), time.Duration(c.heard.Load())
 		if n := c.news.Load(); n != news {
 			news, pings = n, 0
 		}
-		silent := c.acks.Load() == acks
-		acks = c.acks.Load()
 		c.mu.Lock()
-		stuck := c.writing && c.writes == writes && len(c.out) > 0
+		if !c.writing || len(c.out) == 0 || c.writes != writes {
+			moved = now
+		}
 		writes = c.writes
-		if stuck || (silent && asked) {
+		wait := silence - (now - heard)
+		switch unanswered := asked > heard; {
+		case now-moved >= silence, unanswered && now-asked >= pong:
 			c.mu.Unlock()
 			c.fail(errSilent)
 			return
-		}
-		if asked = silent && len(c.streams) > 0 && pings < maxPings; asked {
+		case unanswered:
+			wait = pong - (now - asked)
+		case wait > 0:
+		case len(c.streams) == 0, pings >= maxPings && !c.kin:
+			wait = silence
+		default:
 			pings++
+			asked, wait = now, pong
 			c.out = append(appendFrame(c.out, framePing, 0, 0, 8), "cleave\r\n"...)
 		}
 		c.release(false)
+		timer.Reset(wait)
 	}
 }
 

@@ -1,13 +1,19 @@
 // Package grpcwire carries calls by gRPC over an HTTP/2 loop of its own, at a
 // fraction of what net/http costs: the fast wire between Go services.
 //
-//	go grpcwire.NewServer(server, nil).Serve(ctx, listener)     // any *connect.Server
+//	fast := grpcwire.NewServer(server, nil)                     // any *connect.Server
+//	go httpServer.Serve(fast.Beside(listener))                  // or fast.Serve(ctx, listener)
 //	wire := grpcwire.NewTransport(addr, nil)                    // any connect.Client
 //	echo := echoapi.NewEchoServiceClient(connect.NewClient(rpi.Wire(wire, rpi.CallOptions{})))
 //
+// Services of package service have it on their port, and rpi.Remote calls them by
+// it, without being asked.
+//
 // It is gRPC as every tool reads it: binary protobuf, not compressed, HTTP/2
 // with prior knowledge and without TLS. What else a port has to serve, such as
-// Connect, JSON and browsers, is for rpi.Handler on another.
+// Connect, JSON and browsers, is for an http.Server with rpi.Handler: Beside gives
+// it all connections but those of a Transport, which say at once what they are by a
+// setting that others ignore.
 //
 // # Guarantees
 //
@@ -24,11 +30,14 @@
 //   - A server that stops sends GOAWAY and lets calls under way finish. A call
 //     that the server says it has not begun fails with ErrUnprocessed as cause.
 //   - Either end pings a silent peer while calls are under way, and gives it up
-//     if it stays silent.
+//     if it stays silent; a client then sends it no calls until it answers.
+//   - Where no HTTP/2 is spoken a call fails with ErrNotHTTP2 as cause.
+//   - A stream ends with its context, even if nobody reads it or closes it.
 //
 // # What the caller owes
 //
-// All methods are registered before NewServer. A Transport is closed by Close.
+// All methods are registered before NewServer or Add. A Transport is closed by
+// Close, a server that is not left to Serve by Shutdown.
 //
 // # Debugging
 //

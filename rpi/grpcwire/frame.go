@@ -35,6 +35,10 @@ const (
 	settingInitialWindow  = 0x4
 	settingMaxFrame       = 0x5
 	settingMaxHeaderBytes = 0x6
+
+	// settingKin says that this package is at the end that sends it. It is of the
+	// range for experiments: others ignore it, as they have to.
+	settingKin = 0xfc1e
 )
 
 // Error codes, section 7.

@@ -34,8 +34,8 @@ func FuzzServer(f *testing.F) {
 			}
 		}
 	}})
-	server := grpcwire.NewServer(calls, &grpcwire.ServerOptions{Logger: quiet})
 	f.Fuzz(func(t *testing.T, sent []byte) {
+		server := grpcwire.NewServer(calls, &grpcwire.ServerOptions{Logger: quiet})
 		ln := newPipes()
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error, 1)

@@ -1,22 +1,24 @@
 package grpcwire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 )
 
-// read takes frames off the connection until it ends.
-func (c *conn) read() error {
+// read takes frames off the connection until it ends. first was read before.
+func (c *conn) read(first []byte) error {
 	buf := make([]byte, 4*maxFrameLen)
-	start, end := 0, 0
+	start, end := 0, copy(buf, first)
+	var failed error
 	for {
-		n, err := c.nc.Read(buf[end:])
-		end += n
-		c.acks.Add(1)
 		news := false
 		for end-start >= frameHeaderLen {
 			h := buf[start : start+frameHeaderLen]
 			length := int(h[0])<<16 | int(h[1])<<8 | int(h[2])
+			if !c.settled && bytes.HasPrefix(h, []byte("HTTP/1.")) {
+				return violation(codeProtocol, "the answer is HTTP/1")
+			}
 			if length > maxFrameLen {
 				return violation(codeFrameSize, "frame too large")
 			}
@@ -35,16 +37,20 @@ func (c *conn) read() error {
 			c.news.Add(1)
 		}
 		switch {
-		case err == io.EOF:
+		case failed == io.EOF:
 			return io.ErrUnexpectedEOF
-		case err != nil:
-			return err
+		case failed != nil:
+			return failed
 		case start == end:
 			start, end = 0, 0
 		case len(buf)-start < frameHeaderLen+maxFrameLen:
 			end = copy(buf, buf[start:end])
 			start = 0
 		}
+		var n int
+		n, failed = c.nc.Read(buf[end:])
+		end += n
+		c.hear()
 	}
 }
 
@@ -253,6 +259,8 @@ func (c *conn) set(id uint16, value uint32) error {
 			}
 		}
 		c.unblock()
+	case settingKin:
+		c.kin = true
 	case settingMaxFrame:
 		if value < maxFrameLen || value > 1<<24-1 {
 			return violation(codeProtocol, "bad MAX_FRAME_SIZE")

@@ -237,16 +237,17 @@ func TestRequestsThatAreNotGRPCAreAnswered(t *testing.T) {
 		{"gzip", []string{":method", "POST", ":path", echoPath, "content-type", "application/grpc", "grpc-encoding", "gzip"}, "200", "12"},
 		{"no such method", []string{":method", "POST", ":path", "/no.Such/Method", "content-type", "application/grpc"}, "200", "12"},
 		{"a timeout that is none", []string{":method", "POST", ":path", echoPath, "content-type", "application/grpc", "grpc-timeout", "soon"}, "200", "13"},
-		{"headers of 20 KiB", []string{":method", "POST", ":path", echoPath, "content-type", "application/grpc", "x-a", strings.Repeat("a", 10<<10), "x-b", strings.Repeat("b", 10<<10)}, "200", "8"},
+		{"headers of 80 KiB", []string{":method", "POST", ":path", echoPath, "content-type", "application/grpc", "x-a", strings.Repeat("a", 40<<10), "x-b", strings.Repeat("b", 40<<10)}, "200", "8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			id := uint32(2*i + 1)
 			block := p.encode(c.fields...)
-			first := block[:min(len(block), 1<<14)]
-			p.write(frame(headers, endStream|map[bool]byte{true: endHeaders}[len(first) == len(block)], id, first))
-			if rest := block[len(first):]; len(rest) > 0 {
-				p.write(frame(continuation, endHeaders, id, rest))
+			kind, flags := byte(headers), byte(endStream)
+			for len(block) > 1<<14 {
+				p.write(frame(kind, flags, id, block[:1<<14]))
+				kind, flags, block = continuation, 0, block[1<<14:]
 			}
+			p.write(frame(kind, flags|endHeaders, id, block))
 			f := p.until(headers)
 			if f.fields[":status"] != c.httpStatus || f.fields["grpc-status"] != c.grpc {
 				t.Errorf("got %v, want HTTP %s and status %s", f.fields, c.httpStatus, c.grpc)

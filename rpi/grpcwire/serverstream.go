@@ -12,8 +12,8 @@ import (
 // serverStream is a call as its handler sees it.
 type serverStream struct {
 	stream
+	method
 	conn *serverConn
-	spec connect.Spec
 	ctx  callContext
 	info connect.CallInfo
 
@@ -49,7 +49,8 @@ func (st *serverStream) begin() {
 	st.c.mu.Lock()
 	st.conn.running++
 	st.c.mu.Unlock()
-	st.conn.workers.run(st)
+	st.conn.calls.Add(1)
+	st.conn.s.workers.run(st)
 }
 
 func (st *serverStream) broken(error) {
@@ -75,6 +76,7 @@ func (c *serverConn) left() {
 
 // run calls the handler and sends its verdict.
 func (st *serverStream) run() {
+	defer st.conn.calls.Done()
 	returned := false
 	defer func() {
 		if !returned { // it panicked or left by Goexit; rpi.NewServer's chain has logged it
@@ -83,7 +85,7 @@ func (st *serverStream) run() {
 			st.end(connect.NewError(connect.CodeInternal, ""))
 		}
 	}()
-	err := st.conn.s.calls.Call(&st.ctx, st.spec.Procedure, &st.info, st)
+	err := st.calls.Call(&st.ctx, st.spec.Procedure, &st.info, st)
 	returned = true
 	if err != nil {
 		st.end(verdict(err))
