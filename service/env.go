@@ -37,7 +37,8 @@ func Environment() []Variable {
 		{"CLEAVE_DATA", "folder of the databases (default: .cleave/data)"},
 		{"DATABASE_URL", "template of database URLs (default: sqlite:{data}/{service}.db)"},
 		{"DATABASE_URL_<SERVICE>", "database URL of one service"},
-		{"NATS_URL", "bus (default: in process, over the services' own tables)"},
+		{"NATS_URL", "bus, or the nodes of its cluster, separated by commas (default: in process, over the services' own tables)"},
+		{"NATS_REPLICAS", "how many nodes of the cluster keep a copy of a service's stream, 1 to 5 (default: 1)"},
 		{"CLEAVE_JWKS", "URL of the keys that sign callers' tokens (default: tokens are not read)"},
 		{"CLEAVE_ISSUER", "issuer that callers' tokens must name"},
 		{"CLEAVE_AUDIENCE", "audience that callers' tokens must name"},
@@ -69,6 +70,7 @@ type settings struct {
 	data        string
 	databaseURL string
 	natsURL     string
+	replicas    int // 0: the bus's default
 	flight      time.Duration
 	maxCalls    int    // 0: not limited
 	wire        string // one of the constants
@@ -129,6 +131,13 @@ func readSettings(getenv func(string) string, environ []string, all []Named) (se
 		}
 		s.maxCalls = n
 	}
+	if text := getenv("NATS_REPLICAS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 5 {
+			errs = append(errs, fmt.Errorf("NATS_REPLICAS=%q: not a number between 1 and 5", text))
+		}
+		s.replicas = n
+	}
 	if text := getenv("CLEAVE_FLIGHT"); text != "" {
 		d, err := flightAge(text)
 		if err != nil {
@@ -137,12 +146,20 @@ func readSettings(getenv func(string) string, environ []string, all []Named) (se
 		s.flight = d
 	}
 	errs = append(errs, s.checkAddrs()...)
-	for name, value := range map[string]string{"CLEAVE_REGISTRY": s.registry, "NATS_URL": s.natsURL} {
-		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "") {
-			errs = append(errs, fmt.Errorf("%s: not a URL such as http://127.0.0.1:8761", name))
+	if s.registry != "" && !isURL(s.registry) {
+		errs = append(errs, errors.New("CLEAVE_REGISTRY: not a URL such as http://127.0.0.1:8761"))
+	}
+	for node := range strings.SplitSeq(s.natsURL, ",") {
+		if s.natsURL != "" && !isURL(strings.TrimSpace(node)) {
+			errs = append(errs, errors.New("NATS_URL: not a URL such as nats://127.0.0.1:4222, or several, separated by commas"))
 		}
 	}
 	return s, errors.Join(errs...)
+}
+
+func isURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != ""
 }
 
 func (s *settings) readTLS() error {

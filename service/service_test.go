@@ -146,6 +146,8 @@ func TestMistakesAreSaidWithTheServicesName(t *testing.T) {
 		"a name is built in twice":  {services: []service.Named{{Name: "a", New: empty}, {Name: "a", New: empty}}, want: "a is built in twice"},
 		"an address is taken":       {environ: []string{"CLEAVE_LISTEN=" + taken(t)}, services: []service.Named{{Name: "a", New: empty}}, want: "address already in use"},
 		"the keys need an issuer":   {environ: []string{"CLEAVE_JWKS=http://127.0.0.1:1/"}, services: []service.Named{{Name: "a", New: empty}}, want: "CLEAVE_ISSUER"},
+		"a node is no URL":          {environ: []string{"NATS_URL=nats://127.0.0.1:4222,node2:4222"}, services: []service.Named{{Name: "a", New: empty}}, want: "NATS_URL"},
+		"copies are no number":      {environ: []string{"NATS_REPLICAS=all"}, services: []service.Named{{Name: "a", New: empty}}, want: "NATS_REPLICAS"},
 		"a limit is no number":      {environ: []string{"CLEAVE_MAX_CALLS=many"}, services: []service.Named{{Name: "a", New: empty}}, want: "CLEAVE_MAX_CALLS"},
 	} {
 		t.Run(name, func(t *testing.T) {

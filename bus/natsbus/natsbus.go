@@ -21,7 +21,7 @@ type Options struct {
 	Name     string        // of the connection, for people who look at the broker. Default: "cleave".
 	MaxAge   time.Duration // of messages in a stream that this bus makes. Default: 7 days.
 	MaxBytes int64         // of a stream that this bus makes. Default: 1 GiB.
-	Replicas int           // of a stream that this bus makes. Default: 1.
+	Replicas int           // of a stream that this bus makes; more than one needs a cluster. Default: 1.
 	InFlight int           // messages sent and not yet acknowledged, for each source. Default: 1024.
 	Check    time.Duration // how often an idle publisher compares the stream's end with its own. Default: 2 s.
 	// Connect holds further options of the connection: TLS, credentials.

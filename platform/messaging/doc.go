@@ -1,7 +1,8 @@
 // Package messaging runs a message broker inside the process: a NATS server
 // with JetStream that keeps its streams in one folder. It is the "broker" role
-// of the platform; a team that outgrows one machine points NATS_URL at a
-// cluster instead and changes nothing else.
+// of the platform; a team that outgrows one machine points NATS_URL at the nodes
+// of a cluster instead, says in NATS_REPLICAS how many of them keep a copy, and
+// changes nothing else.
 //
 //	err := messaging.Run(ctx, messaging.Options{
 //		Dir:   ".cleave/broker",

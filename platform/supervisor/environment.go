@@ -12,7 +12,7 @@ import (
 
 // withheld are the variables of the supervisor's own environment that would
 // mean something wrong to a program.
-var withheld = []string{"CLEAVE_", "LISTEN_", "NOTIFY_SOCKET=", "PORT=", "HOST=", "DATABASE_URL", "NATS_URL="}
+var withheld = []string{"CLEAVE_", "LISTEN_", "NOTIFY_SOCKET=", "PORT=", "HOST=", "DATABASE_URL", "NATS_URL=", "NATS_REPLICAS="}
 
 func inherited() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {

@@ -217,7 +217,7 @@ func TestOldProgramsAreRemovedButForTwoAndThoseInUse(t *testing.T) {
 }
 
 func TestVariablesMeantForTheSupervisorDoNotReachPrograms(t *testing.T) {
-	for _, name := range []string{"CLEAVE_REGISTRY", "LISTEN_FDS", "NOTIFY_SOCKET", "PORT", "NATS_URL", "DATABASE_URL", "DATABASE_URL_ORDER"} {
+	for _, name := range []string{"CLEAVE_REGISTRY", "LISTEN_FDS", "NOTIFY_SOCKET", "PORT", "NATS_URL", "NATS_REPLICAS", "DATABASE_URL", "DATABASE_URL_ORDER"} {
 		t.Setenv(name, "x")
 	}
 	t.Setenv("PORTAL", "kept")
