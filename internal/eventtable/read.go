@@ -2,12 +2,8 @@ package eventtable
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
-	"fmt"
 	"iter"
 	"math"
-	"time"
 
 	"github.com/cleave-go/cleave/event"
 	"github.com/cleave-go/cleave/eventsource"
@@ -90,46 +86,4 @@ func pages(limit int, begin func() func(limit int) ([]event.Record, error), wait
 			}
 		}
 	}
-}
-
-func query(ctx context.Context, q sqldb.Queryer, text string, args ...any) ([]event.Record, error) {
-	rows, err := q.QueryContext(ctx, text, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var recs []event.Record
-	bytes := 0
-	for bytes < pageBytes && rows.Next() {
-		r, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		bytes += len(r.Data)
-		recs = append(recs, r)
-	}
-	return recs, rows.Err()
-}
-
-func scan(rows *sql.Rows) (event.Record, error) {
-	var r event.Record
-	var id, meta sql.RawBytes
-	var data []byte
-	var recorded int64
-	err := rows.Scan(&id, &r.Stream.Category, &r.Stream.ID, &r.Version, &r.Position, &r.Type, &r.Schema, &recorded, &meta, &data)
-	if err != nil {
-		return r, err
-	}
-	if len(id) != len(r.ID) {
-		return r, fmt.Errorf("eventsource: the event at position %d has a damaged ID", r.Position)
-	}
-	copy(r.ID[:], id)
-	r.Time = time.UnixMicro(recorded).UTC()
-	r.Data = data
-	if string(meta) != "{}" {
-		if err := json.Unmarshal(meta, &r.Meta); err != nil {
-			return r, fmt.Errorf("eventsource: the metadata of the event at position %d: %w", r.Position, err)
-		}
-	}
-	return r, nil
 }

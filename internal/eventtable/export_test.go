@@ -1,0 +1,3 @@
+package eventtable
+
+var ParseMeta = parseMeta
