@@ -3,6 +3,7 @@ package memstore_test
 import (
 	"context"
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/cleave-go/cleave/eventsource"
@@ -16,6 +17,16 @@ func TestStore(t *testing.T) {
 		st := memstore.New()
 		return eventsourcetest.Backend{Store: st, Update: st.Update}
 	})
+}
+
+// TestRandomTransactions runs a million with CLEAVE_LONG.
+func TestRandomTransactions(t *testing.T) {
+	n := 3000
+	if os.Getenv("CLEAVE_LONG") != "" {
+		n = 1_000_000
+	}
+	st := memstore.New()
+	eventsourcetest.Random(t, eventsourcetest.Backend{Store: st, Update: st.Update}, n)
 }
 
 func TestInRefusesATransactionOfAnotherStore(t *testing.T) {

@@ -174,6 +174,29 @@ func (s *Server) drop(name string) error {
 	return s.admin("DROP DATABASE IF EXISTS " + name + " WITH (FORCE)")
 }
 
+// Dump writes a database to a file, which Load reads into another server's.
+func (s *Server) Dump(database string) ([]byte, error) {
+	return s.tool("pg_dump", nil, "--no-owner", database)
+}
+
+// Load runs a dump in a database, as the role that owns it.
+func (s *Server) Load(database string, dump []byte) error {
+	_, err := s.tool("psql", dump, "-q", "-v", "ON_ERROR_STOP=1", database)
+	return err
+}
+
+func (s *Server) tool(name string, input []byte, args ...string) ([]byte, error) {
+	cmd := exec.Command(filepath.Join(s.bin, name), append([]string{"-h", s.dir, "-U", "app"}, args...)...)
+	cmd.Stdin = bytes.NewReader(input)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%s: %w: %s", name, err, &errs)
+	}
+	return out, err
+}
+
 // Crash ends the server as a failure of its machine would.
 func (s *Server) Crash() { s.process.end(syscall.SIGQUIT) }
 
