@@ -2,7 +2,6 @@ package connect_test
 
 import (
 	"context"
-	"net"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -33,32 +32,16 @@ func TestGRPCWirePassesTheConformanceSuiteOfGRPC(t *testing.T) {
 	}
 }
 
-// serveSuiteFast is serveSuite over grpcwire.
+// serveSuiteFast is serveSuite over grpcwire alone, for clients of any kind.
 func serveSuiteFast(s *schema, f frames) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	asked := s.message("ServerCompatRequest")
-	if err := f.read(asked); err != nil {
-		return err
-	}
-	var want serverRequest
-	if err := read(asked, &want); err != nil {
-		return err
-	}
-	calls, err := newServer(s)
+	v, err := asked(s, f)
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if err := v.tell(); err != nil {
 		return err
 	}
-	told := s.message("ServerCompatResponse")
-	if err := write(map[string]any{"host": "127.0.0.1", "port": l.Addr().(*net.TCPAddr).Port}, told); err != nil {
-		return err
-	}
-	if err := f.write(told); err != nil {
-		return err
-	}
-	return grpcwire.NewServer(calls, &grpcwire.ServerOptions{MaxMessage: want.ReceiveLimit, Logger: quiet, Drain: 1}).Serve(ctx, l)
+	return grpcwire.NewServer(v.calls, &grpcwire.ServerOptions{MaxMessage: v.ReceiveLimit, Logger: quiet, Drain: 1}).Serve(ctx, v)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cleave-go/cleave/auth"
 	"github.com/cleave-go/cleave/rpi"
+	"github.com/cleave-go/cleave/rpi/grpcwire"
 )
 
 // serverRequest is how the runner wants the server.
@@ -32,56 +33,79 @@ type creds struct {
 	Key  []byte `json:"key"`
 }
 
+// served is a server that the runner has asked for.
+type served struct {
+	serverRequest
+	net.Listener
+	calls *connect.Server
+	s     *schema
+	f     frames
+}
+
+// asked reads what the runner wants, and listens.
+func asked(s *schema, f frames) (*served, error) {
+	request := s.message("ServerCompatRequest")
+	if err := f.read(request); err != nil {
+		return nil, err
+	}
+	v := &served{s: s, f: f}
+	if err := read(request, &v.serverRequest); err != nil {
+		return nil, err
+	}
+	var err error
+	if v.calls, err = newServer(s); err != nil {
+		return nil, err
+	}
+	v.Listener, err = net.Listen("tcp", "127.0.0.1:0")
+	return v, err
+}
+
+// tell says where the server is.
+func (v *served) tell() error {
+	answer := map[string]any{"host": "127.0.0.1", "port": v.Addr().(*net.TCPAddr).Port}
+	if v.UseTLS {
+		answer["pemCert"] = v.ServerCreds.Cert
+	}
+	told := v.s.message("ServerCompatResponse")
+	if err := write(answer, told); err != nil {
+		return err
+	}
+	return v.f.write(told)
+}
+
 // serveSuite is the server under test: the suite's service behind the whole
-// chain of rpi.NewServer, until the runner ends it.
+// chain of rpi.NewServer, on a port such as services have, with the fast wire
+// beside HTTP, until the runner ends it.
 func serveSuite(s *schema, f frames) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	asked := s.message("ServerCompatRequest")
-	if err := f.read(asked); err != nil {
-		return err
-	}
-	var want serverRequest
-	if err := read(asked, &want); err != nil {
-		return err
-	}
-	calls, err := newServer(s)
+	v, err := asked(s, f)
 	if err != nil {
 		return err
 	}
 	options := []connecthttp.Option{connecthttp.WithCompressMinBytes(0)} // the suite's messages are short
-	if want.ReceiveLimit > 0 {
-		options = append(options, connecthttp.WithReadMaxBytes(want.ReceiveLimit))
+	if v.ReceiveLimit > 0 {
+		options = append(options, connecthttp.WithReadMaxBytes(v.ReceiveLimit))
 	}
-	handler := rpi.Handler(calls, options...)
+	handler := rpi.Handler(v.calls, options...)
 	server := &http.Server{Handler: notesTimeout(handler), Protocols: &http.Protocols{}, ErrorLog: nil}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetHTTP2(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	answer := map[string]any{"host": "127.0.0.1", "port": l.Addr().(*net.TCPAddr).Port}
-	if want.UseTLS {
-		if server.TLSConfig, err = want.tls(); err != nil {
+	if v.UseTLS {
+		if server.TLSConfig, err = v.tls(); err != nil {
 			return err
 		}
-		answer["pemCert"] = want.ServerCreds.Cert
 	}
 	ended := make(chan error, 1)
 	go func() {
-		if want.UseTLS {
-			ended <- server.ServeTLS(l, "", "")
+		if v.UseTLS {
+			ended <- server.ServeTLS(v, "", "")
 			return
 		}
-		ended <- server.Serve(l)
+		ended <- server.Serve(grpcwire.NewServer(v.calls, &grpcwire.ServerOptions{Logger: quiet}).Beside(v))
 	}()
-	told := s.message("ServerCompatResponse")
-	if err := write(answer, told); err != nil {
-		return err
-	}
-	if err := f.write(told); err != nil {
+	if err := v.tell(); err != nil {
 		return err
 	}
 	select {

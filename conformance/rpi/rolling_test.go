@@ -16,36 +16,11 @@ import (
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
 
+	"github.com/cleave-go/cleave/conformance/internal/registrytest"
 	"github.com/cleave-go/cleave/discovery"
 	"github.com/cleave-go/cleave/internal/echoapi"
-	"github.com/cleave-go/cleave/platform/registry"
 	"github.com/cleave-go/cleave/rpi"
 )
-
-func startRegistry(t *testing.T) string {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	at, ended := make(chan registry.Faces, 1), make(chan error, 1)
-	go func() {
-		ended <- registry.Run(ctx, registry.Options{
-			Listen: "127.0.0.1:0", DNS: "127.0.0.1:0", Token: "t", DisableRouter: true, Logger: quiet,
-			Ready: func(f registry.Faces) { at <- f },
-		})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-	})
-	select {
-	case f := <-at:
-		return f.URL
-	case err := <-ended:
-		t.Fatal(err)
-	}
-	return ""
-}
 
 // None of the calls may be repeated once a server has begun with it: all is in
 // the way a process stops, and in what its callers know.
@@ -55,7 +30,7 @@ func TestRollingRestartsFailNoRequest(t *testing.T) {
 	if os.Getenv("CLEAVE_LONG") != "" {
 		restarts, calls = 20, 100_000
 	}
-	url := startRegistry(t)
+	url := registrytest.Start(t)
 	client, err := discovery.NewClient(url, "", &discovery.ClientOptions{Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +76,7 @@ func TestRollingRestartsFailNoRequest(t *testing.T) {
 		}},
 	}
 	instance := func(n int) *process {
-		return start(t, "service", fmt.Sprintf("CLEAVE_INSTANCE=echo-%d", n), "CLEAVE_REGISTRY="+url, "CLEAVE_TOKEN=t", "CLEAVE_DATA="+t.TempDir())
+		return start(t, "service", fmt.Sprintf("CLEAVE_INSTANCE=echo-%d", n), "CLEAVE_REGISTRY="+url, "CLEAVE_TOKEN="+registrytest.Token, "CLEAVE_DATA="+t.TempDir())
 	}
 	old := []*process{instance(0), instance(1)}
 	var failed atomic.Int64

@@ -4,7 +4,6 @@ package service_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -15,62 +14,43 @@ import (
 	"connectrpc.com/connect/v2"
 	_ "modernc.org/sqlite"
 
+	"github.com/cleave-go/cleave/conformance/internal/registrytest"
 	"github.com/cleave-go/cleave/discovery"
 	"github.com/cleave-go/cleave/internal/echoapi"
-	"github.com/cleave-go/cleave/platform/registry"
 	"github.com/cleave-go/cleave/rpi"
 	"github.com/cleave-go/cleave/service"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// echo counts its executions over all instances.
+// echo counts its executions over all instances, and says by what protocol it was
+// called.
 type echo struct {
 	echoapi.UnimplementedEchoServiceHandler
 	executed *atomic.Int64
 	instance string
 }
 
-func (e echo) Echo(context.Context, *echoapi.EchoRequest) (*echoapi.EchoResponse, error) {
+func (e echo) Echo(ctx context.Context, _ *echoapi.EchoRequest) (*echoapi.EchoResponse, error) {
 	e.executed.Add(1)
-	return &echoapi.EchoResponse{Text: e.instance}, nil
-}
-
-func startRegistry(t *testing.T) string {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	at := make(chan registry.Faces, 1)
-	ended := make(chan error, 1)
-	go func() {
-		ended <- registry.Run(ctx, registry.Options{
-			Listen: "127.0.0.1:0", DNS: "127.0.0.1:0", Token: "t", DisableRouter: true, Logger: quiet,
-			Ready: func(f registry.Faces) { at <- f },
-		})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-	})
-	select {
-	case f := <-at:
-		return f.URL
-	case err := <-ended:
-		t.Fatal(err)
-	}
-	return ""
+	info, _ := connect.CallInfoForServerContext(ctx)
+	return &echoapi.EchoResponse{Text: e.instance, List: []string{info.Protocol}}, nil
 }
 
 // startInstance runs one process that hosts services and returns what stops
 // it.
 func startInstance(t *testing.T, name, registryURL string, services ...service.Named) (stop func() time.Duration) {
 	t.Helper()
+	return startWith(t, nil, name, registryURL, services...)
+}
+
+func startWith(t *testing.T, environ []string, name, registryURL string, services ...service.Named) (stop func() time.Duration) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	started, ended := make(chan service.Addresses, 1), make(chan error, 1)
 	go func() {
 		ended <- service.Run(ctx, services, &service.Options{
-			Environ: []string{"CLEAVE_INSTANCE=" + name, "CLEAVE_REGISTRY=" + registryURL, "CLEAVE_TOKEN=t", "CLEAVE_DATA=" + t.TempDir()},
+			Environ: append([]string{"CLEAVE_INSTANCE=" + name, "CLEAVE_REGISTRY=" + registryURL, "CLEAVE_TOKEN=" + registrytest.Token, "CLEAVE_DATA=" + t.TempDir()}, environ...),
 			Logger:  quiet, Started: func(a service.Addresses) { started <- a },
 		})
 	}()
@@ -94,7 +74,7 @@ func startInstance(t *testing.T, name, registryURL string, services ...service.N
 
 func TestARollingReplacementLosesNoCall(t *testing.T) {
 	t.Parallel()
-	url := startRegistry(t)
+	url := registrytest.Start(t)
 	var executed atomic.Int64
 	instance := func(n int) func() time.Duration {
 		name := fmt.Sprintf("echo-%d", n)
@@ -128,6 +108,9 @@ func TestARollingReplacementLosesNoCall(t *testing.T) {
 					continue
 				}
 				seen.Store(res.Text, true)
+				if res.List[0] != "grpc" {
+					t.Errorf("call %d went by %s, not over the fast wire", calls.Load(), res.List[0])
+				}
 			}
 		})
 	}
@@ -154,7 +137,7 @@ func TestARollingReplacementLosesNoCall(t *testing.T) {
 
 func TestEachServiceOfAProcessIsFoundUnderItsOwnName(t *testing.T) {
 	t.Parallel()
-	url := startRegistry(t)
+	url := registrytest.Start(t)
 	var executed atomic.Int64
 	offer := func(name string) service.Named {
 		return service.Named{Name: name, New: func(_ context.Context, h *service.Host) error {
