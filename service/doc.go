@@ -37,6 +37,8 @@
 //     again. Listeners of edges and the admin listener stay plain.
 //   - With CLEAVE_MAX_CALLS a service works on no more calls at a time than it can
 //     without making them wait, and refuses the least critical first.
+//   - At an edge nobody can say how much a call matters: rpi.CriticalityHeader is
+//     removed.
 //   - Listeners on the loopback refuse other Host names and foreign Origins.
 //
 // # What the caller owes

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -89,6 +90,9 @@ func (p *process) addListener(name string, socket net.Listener, addr string, hos
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	handler := l.closeAnswered(guard(socket.Addr(), mux))
+	if edge(hosts) {
+		handler = strangers(handler)
+	}
 	var secure *tls.Config
 	if p.secured(hosts) {
 		protocols.SetHTTP2(true)
@@ -162,6 +166,19 @@ func guard(addr net.Addr, next http.Handler) http.Handler {
 			return
 		}
 		sameOrigin.ServeHTTP(w, r)
+	})
+}
+
+// edge reports whether a listener is for strangers.
+func edge(hosts []*Host) bool {
+	return slices.ContainsFunc(hosts, func(h *Host) bool { return h.edge != "" })
+}
+
+// strangers takes away what only other services may say of a call.
+func strangers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del(rpi.CriticalityHeader)
+		next.ServeHTTP(w, r)
 	})
 }
 

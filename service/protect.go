@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"net/http"
-	"slices"
 
 	"connectrpc.com/connect/v2"
 
@@ -32,7 +31,7 @@ func (p *process) protect(h *Host) ([]connect.ServerInterceptor, error) {
 // secured reports whether a listener speaks mutual TLS. That of an edge is for
 // strangers.
 func (p *process) secured(hosts []*Host) bool {
-	return p.tls != nil && !slices.ContainsFunc(hosts, func(h *Host) bool { return h.edge != "" })
+	return p.tls != nil && !edge(hosts)
 }
 
 // peersCall refuses the calls of processes that are not named. Whether h is an edge

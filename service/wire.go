@@ -2,7 +2,6 @@ package service
 
 import (
 	"net"
-	"slices"
 
 	"github.com/cleave-go/cleave/rpi"
 	"github.com/cleave-go/cleave/rpi/grpcwire"
@@ -16,8 +15,7 @@ import (
 // the listener adds, foreign Origins cannot come this way: browsers speak HTTP/2
 // over TLS only, and send no setting of ours.
 func (p *process) fastWire(hosts []*Host, addr net.Addr) *grpcwire.Server {
-	edge := slices.ContainsFunc(hosts, func(h *Host) bool { return h.edge != "" })
-	if p.settings.wire == wireConnect || edge || p.secured(hosts) {
+	if p.settings.wire == wireConnect || edge(hosts) || p.secured(hosts) {
 		return nil
 	}
 	options := &grpcwire.ServerOptions{MaxMessage: rpi.MaxMessage, Logger: p.logger}

@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
 
 	"github.com/cleave-go/cleave/internal/echoapi"
 	"github.com/cleave-go/cleave/internal/tlstest"
+	"github.com/cleave-go/cleave/rpi"
 	"github.com/cleave-go/cleave/rpi/grpcwire"
 	"github.com/cleave-go/cleave/service"
 )
@@ -209,5 +211,36 @@ func TestHTTPGoesOnBesideTheFastWire(t *testing.T) {
 	}
 	if status, _ := request(t, "GET", "http://"+r.Services["a"]+"/file", "Host", "evil.example"); status != http.StatusForbidden {
 		t.Errorf("status %d for a foreign host", status)
+	}
+}
+
+// rank is an echo service that says how much it matters that it is called.
+type rank struct {
+	echoapi.UnimplementedEchoServiceHandler
+}
+
+func (rank) Echo(ctx context.Context, _ *echoapi.EchoRequest) (*echoapi.EchoResponse, error) {
+	return &echoapi.EchoResponse{Text: rpi.CriticalityOf(ctx).String()}, nil
+}
+
+func TestStrangersCannotSayHowMuchTheirCallsMatter(t *testing.T) {
+	t.Parallel()
+	for edge, want := range map[bool]string{true: "default", false: "critical"} {
+		r := start(t, nil, service.Named{Name: "a", New: func(_ context.Context, h *service.Host) error {
+			if edge {
+				h.Edge("")
+			}
+			echoapi.RegisterEchoServiceHandler(h.Server(), rank{})
+			return nil
+		}})
+		defer r.stop(t)
+		for _, wire := range [][]connecthttp.Option{{}, {connecthttp.WithGRPCWeb()}} {
+			client := echoapi.NewEchoServiceClient(connect.NewClient(connecthttp.NewTransport(http.DefaultClient, "http://"+r.Services["a"], wire...)))
+			ctx, info := connect.NewClientContext(t.Context())
+			info.RequestHeader().Set(rpi.CriticalityHeader, "critical")
+			if res, err := client.Echo(ctx, &echoapi.EchoRequest{}); err != nil || res.Text != want {
+				t.Errorf("at an edge %v: %v, %v, want %s", edge, res, err, want)
+			}
+		}
 	}
 }
