@@ -25,7 +25,9 @@ type Bus interface {
 // Source is a service's event table as its relay sees it.
 type Source interface {
 	Name() string // of the service
-	Epoch(ctx context.Context) (string, error)
+	// Epochs returns the incarnations of the table, at least one, in order; the
+	// last is the present one.
+	Epochs(ctx context.Context) ([]Epoch, error)
 	Head(ctx context.Context) (event.Position, error)
 	// Feed yields the records behind after in order of position; live, it
 	// waits for more at the head, until ctx ends.
@@ -88,6 +90,9 @@ var (
 	// not: the table was restored from an older copy, or is a new one.
 	// Publishing would give their positions to other events.
 	ErrAhead = errors.New("bus: the bus is ahead of the event table")
+	// ErrGone says that the bus does not hold the messages behind a place any
+	// more, and has no Feed to read them from.
+	ErrGone = errors.New("bus: the messages wanted are not held any more")
 	// ErrNotYet says that what is needed has not arrived yet. A handler returns
 	// it to be called again soon with the same message.
 	ErrNotYet = errors.New("bus: not yet")

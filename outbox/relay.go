@@ -66,6 +66,9 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 }
 
+// Source returns the event table in db as a source of messages.
+func Source(service string, db *sqldb.DB) bus.Source { return &table{service, db} }
+
 // table is the event table as a bus.Source.
 type table struct {
 	name string
@@ -79,7 +82,14 @@ var (
 
 func (t *table) Name() string { return t.name }
 
-func (t *table) Epoch(ctx context.Context) (string, error) { return eventtable.Epoch(ctx, t.db) }
+func (t *table) Epochs(ctx context.Context) ([]bus.Epoch, error) {
+	list, err := eventtable.Epochs(ctx, t.db)
+	epochs := make([]bus.Epoch, len(list))
+	for i, e := range list {
+		epochs[i] = bus.Epoch(e)
+	}
+	return epochs, err
+}
 
 func (t *table) Head(ctx context.Context) (event.Position, error) { return eventtable.Head(ctx, t.db) }
 

@@ -42,7 +42,7 @@ func (p *process) connect(ctx context.Context, chosen []Named) error {
 		p.bus = membus.New()
 	}
 	if p.bus == nil {
-		b, err := natsbus.Connect(ctx, p.settings.natsURL, &natsbus.Options{Name: p.settings.instance, Replicas: p.settings.replicas, Logger: p.logger})
+		b, err := natsbus.Connect(ctx, p.settings.natsURL, &natsbus.Options{Name: p.settings.instance, Replicas: p.settings.replicas, Feed: feed{p}, Logger: p.logger})
 		if err != nil {
 			return fmt.Errorf("NATS_URL: %w", err)
 		}

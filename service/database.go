@@ -31,6 +31,7 @@ func (h *Host) DB(ctx context.Context, migrations fs.FS) (*sqldb.DB, error) {
 			return nil, fmt.Errorf("database: %w", err)
 		}
 		h.db = db
+		h.serveFeed()
 	}
 	if migrations == nil {
 		return h.db, nil

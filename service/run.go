@@ -233,11 +233,24 @@ func (p *process) serve(ctx context.Context) error {
 	return errors.Join(err, p.stop(admin))
 }
 
+// aheadPause is how long a worker rests that has found a bus ahead of a table.
+const aheadPause = 5 * time.Second
+
 // spawn runs f as a worker. Its error, unless it was told to stop, stops the
-// process.
+// process; but a bus that is ahead of a table is a matter for a person, who
+// needs the process for it: the worker is started again now and then.
 func (p *process) spawn(name string, f func(context.Context) error) {
 	p.running.Go(func() {
 		err := f(p.work)
+		for errors.Is(err, bus.ErrAhead) && p.work.Err() == nil {
+			p.logger.Error("worker stands still until a person decides: see cleave events epoch", "worker", name, "error", err)
+			select {
+			case <-time.After(aheadPause):
+				err = f(p.work)
+			case <-p.work.Done():
+				return
+			}
+		}
 		if p.work.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 			return
 		}

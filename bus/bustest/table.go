@@ -19,6 +19,7 @@ type Table struct {
 
 	mu       sync.Mutex
 	epoch    string
+	later    []bus.Epoch
 	rows     []event.Record
 	versions map[event.Stream]uint64
 	note     bus.Place
@@ -53,7 +54,7 @@ func (t *Table) AddTo(s event.Stream, kind string) {
 	}
 	t.versions[s]++
 	t.rows = append(t.rows, event.Record{
-		ID: id(t.epoch, p), Stream: s, Version: t.versions[s], Position: p, Type: kind, Schema: 1,
+		ID: id(bus.EpochAt(append([]bus.Epoch{{Name: t.epoch}}, t.later...), p), p), Stream: s, Version: t.versions[s], Position: p, Type: kind, Schema: 1,
 		Time: time.Unix(1_700_000_000, int64(p)*1000).UTC(),
 		Meta: event.Meta{Correlation: fmt.Sprintf("c-%d", p), Tags: []string{"a:b", "c"}},
 		Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, p)),
@@ -80,16 +81,24 @@ func (t *Table) SetEpoch(epoch string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.epoch = epoch
+	t.later = nil
+}
+
+// NewEpoch has the table go on in a later epoch, behind its last row.
+func (t *Table) NewEpoch(epoch string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.later = append(t.later, bus.Epoch{Name: epoch, After: event.Position(len(t.rows))})
 }
 
 // Name implements bus.Source.
 func (t *Table) Name() string { return t.name }
 
-// Epoch implements bus.Source.
-func (t *Table) Epoch(context.Context) (string, error) {
+// Epochs implements bus.Source.
+func (t *Table) Epochs(context.Context) ([]bus.Epoch, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.epoch, nil
+	return append([]bus.Epoch{{Name: t.epoch}}, t.later...), nil
 }
 
 // Head implements bus.Source.

@@ -97,20 +97,25 @@ func follow(ctx context.Context, p *publication, f bus.Filter, at *bus.Place, yi
 	// error. Its own context tells first: feed ends a moment after it.
 	ended := func() bool { return p.ctx.Err() != nil || feed.Err() != nil }
 
-	if err := enter(feed, p.source, at); err != nil {
+	now, err := enter(feed, p.source, at)
+	if err != nil {
 		if !ended() {
 			yield(bus.Message{}, err)
 		}
 		return again()
 	}
 	for r, err := range p.source.Feed(feed, at.Position, true) {
+		if err == nil && r.Position > now.head {
+			// The table may have gone on in a new epoch behind what was there.
+			now, err = look(feed, p.source)
+		}
 		if err != nil {
 			if !ended() {
 				yield(bus.Message{}, fmt.Errorf("membus: read the events of %s: %w", f.Source, err))
 			}
 			return again()
 		}
-		at.Position = r.Position
+		*at = bus.Place{Epoch: bus.EpochAt(now.epochs, r.Position), Position: r.Position}
 		subject := bus.Subject(f.Source, r)
 		if !f.Match(subject) {
 			continue
@@ -122,25 +127,34 @@ func follow(ctx context.Context, p *publication, f bus.Filter, at *bus.Place, yi
 	return again()
 }
 
-// enter moves a place into the source's present epoch.
-func enter(ctx context.Context, s bus.Source, at *bus.Place) error {
-	epoch, err := s.Epoch(ctx)
+// table is what is known of a source's table: the epochs of all that is up to
+// head stay as they are.
+type table struct {
+	head   event.Position
+	epochs []bus.Epoch
+}
+
+func look(ctx context.Context, s bus.Source) (t table, err error) {
+	if t.head, err = s.Head(ctx); err != nil {
+		return t, fmt.Errorf("membus: end of the events of %s: %w", s.Name(), err)
+	}
+	if t.epochs, err = s.Epochs(ctx); err != nil {
+		return t, fmt.Errorf("membus: epochs of %s: %w", s.Name(), err)
+	}
+	return t, nil
+}
+
+// enter moves a place to where the source's table goes on behind it.
+func enter(ctx context.Context, s bus.Source, at *bus.Place) (table, error) {
+	t, err := look(ctx, s)
 	if err != nil {
-		return fmt.Errorf("membus: epoch of %s: %w", s.Name(), err)
+		return t, err
 	}
-	if at.Epoch != epoch {
-		*at = bus.Place{Epoch: epoch}
-		return nil
+	*at, _ = bus.Enter(t.epochs, bus.Place{Epoch: at.Epoch, Position: at.Position})
+	if t.head < at.Position {
+		return t, fmt.Errorf("membus: %s ends at position %d, and a subscriber has seen %d: %w", s.Name(), t.head, at.Position, bus.ErrAhead)
 	}
-	at.Seq = 0
-	head, err := s.Head(ctx)
-	if err != nil {
-		return fmt.Errorf("membus: end of the events of %s: %w", s.Name(), err)
-	}
-	if head < at.Position {
-		return fmt.Errorf("membus: %s ends at position %d, and a subscriber has seen %d: %w", s.Name(), head, at.Position, bus.ErrAhead)
-	}
-	return nil
+	return t, nil
 }
 
 // Next implements bus.Searcher.
@@ -149,14 +163,11 @@ func (b *Bus) Next(ctx context.Context, f bus.Filter, after bus.Place, until eve
 	if err != nil {
 		return 0, false, err
 	}
-	if err := enter(ctx, p.source, &after); err != nil {
-		return 0, false, err
-	}
-	head, err := p.source.Head(ctx)
+	now, err := enter(ctx, p.source, &after)
 	if err != nil {
 		return 0, false, err
 	}
-	if head < until {
+	if now.head < until {
 		return 0, false, bus.ErrNotYet
 	}
 	for r, err := range p.source.Feed(ctx, after.Position, false) {
@@ -179,12 +190,9 @@ func (b *Bus) Last(ctx context.Context, source string) (bus.Place, error) {
 	if err != nil {
 		return bus.Place{}, err
 	}
-	var at bus.Place
-	if err := enter(ctx, p.source, &at); err != nil {
+	now, err := look(ctx, p.source)
+	if err != nil || now.head == 0 {
 		return bus.Place{}, err
 	}
-	if at.Position, err = p.source.Head(ctx); err != nil || at.Position == 0 {
-		return bus.Place{}, err
-	}
-	return at, nil
+	return bus.Place{Epoch: bus.EpochAt(now.epochs, now.head), Position: now.head}, nil
 }

@@ -24,6 +24,10 @@ type Options struct {
 	Replicas int           // of a stream that this bus makes; more than one needs a cluster. Default: 1.
 	InFlight int           // messages sent and not yet acknowledged, for each source. Default: 1024.
 	Check    time.Duration // how often an idle publisher compares the stream's end with its own. Default: 2 s.
+	// Feed reads the tables of sources where their streams do not hold the
+	// messages any more. Default: none, a subscriber that needs it gets
+	// bus.ErrGone.
+	Feed bus.Feed
 	// Connect holds further options of the connection: TLS, credentials.
 	// Default: none.
 	Connect []nats.Option

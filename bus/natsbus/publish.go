@@ -66,6 +66,7 @@ type end struct {
 	stream jetstream.Stream
 	fence  uint64
 	at     bus.Place
+	epochs []bus.Epoch // of the table
 }
 
 // run looks where the stream ends and publishes from there, until something is
@@ -109,7 +110,8 @@ func (p *publisher) send(ctx context.Context, e end, sent chan<- inFlight) error
 		if err != nil {
 			return fmt.Errorf("read the event table: %w", err)
 		}
-		msg, err := encode(name, e.at.Epoch, r)
+		at := bus.Place{Epoch: bus.EpochAt(e.epochs, r.Position), Position: r.Position}
+		msg, err := encode(name, at.Epoch, r)
 		if err != nil {
 			return err
 		}
@@ -123,7 +125,7 @@ func (p *publisher) send(ctx context.Context, e end, sent chan<- inFlight) error
 		}
 		prev = msg.Header.Get(msgID)
 		select {
-		case sent <- inFlight{f, bus.Place{Epoch: e.at.Epoch, Position: r.Position}}:
+		case sent <- inFlight{f, at}:
 		case <-ctx.Done():
 			return nil
 		}

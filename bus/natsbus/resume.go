@@ -18,12 +18,12 @@ func (p *publisher) resume(ctx context.Context) (end, error) {
 	if err != nil {
 		return end{}, fmt.Errorf("stream %s: %w", streamName(name), err)
 	}
-	epoch, err := p.source.Epoch(ctx)
+	epochs, err := p.source.Epochs(ctx)
 	if err != nil {
-		return end{}, fmt.Errorf("epoch of the event table: %w", err)
+		return end{}, fmt.Errorf("epochs of the event table: %w", err)
 	}
 	state := st.CachedInfo().State // stream asked just now
-	e := end{stream: st, fence: state.LastSeq}
+	e := end{stream: st, fence: state.LastSeq, epochs: epochs}
 	found, id, err := lastOf(ctx, st, name, state)
 	if err != nil {
 		return end{}, err
@@ -34,27 +34,32 @@ func (p *publisher) resume(ctx context.Context) (end, error) {
 			return end{}, err
 		}
 	}
-	e.at = bus.Place{Epoch: epoch, Position: found.Position, Seq: found.Seq}
-	if found.Position == 0 {
-		return e, nil
+	at, known := bus.Enter(epochs, found)
+	if !known {
+		return end{}, fmt.Errorf("stream %s holds epoch %s to position %d, which the event table of epoch %s does not know: %w",
+			streamName(name), found.Epoch, found.Position, epochs[len(epochs)-1].Name, bus.ErrAhead)
 	}
+	e.at = bus.Place{Epoch: at.Epoch, Position: at.Position, Seq: found.Seq}
+	if found.Position == 0 || at.Position != found.Position || at.Epoch != found.Epoch {
+		return e, nil // nothing was published of what the table goes on with
+	}
+	return e, p.ahead(ctx, found, id)
+}
+
+// ahead says what is wrong when the stream's last message is not of the table.
+func (p *publisher) ahead(ctx context.Context, found bus.Place, id string) error {
 	// The head is read after the message: what is on the bus was in the table.
 	head, err := p.source.Head(ctx)
-	switch {
-	case err != nil:
-		return end{}, fmt.Errorf("end of the event table: %w", err)
-	case found.Epoch != epoch:
-		return end{}, fmt.Errorf("stream %s holds epoch %s to position %d, the event table is epoch %s: %w",
-			streamName(name), found.Epoch, found.Position, epoch, bus.ErrAhead)
-	case found.Position > head:
-		return end{}, fmt.Errorf("stream %s holds position %d, the event table ends at %d: %w",
-			streamName(name), found.Position, head, bus.ErrAhead)
-	case id != "":
-		if err := p.same(ctx, found.Position, id); err != nil {
-			return end{}, err
-		}
+	if err != nil {
+		return fmt.Errorf("end of the event table: %w", err)
 	}
-	return e, nil
+	if found.Position > head {
+		return fmt.Errorf("stream %s holds position %d, the event table ends at %d: %w", streamName(p.source.Name()), found.Position, head, bus.ErrAhead)
+	}
+	if id == "" {
+		return nil
+	}
+	return p.same(ctx, found.Position, id)
 }
 
 // same reports bus.ErrAhead if another event than the one published has the

@@ -37,7 +37,7 @@ func (b *Bus) Subscribe(ctx context.Context, f bus.Filter, after bus.Place) iter
 			if ctx.Err() != nil || errors.Is(err, errEnd) {
 				return
 			}
-			if b.conn.IsClosed() || errors.Is(err, errUnreadable) || errors.Is(err, errFilter) {
+			if b.conn.IsClosed() || errors.Is(err, errUnreadable) || errors.Is(err, errFilter) || errors.Is(err, bus.ErrGone) {
 				yield(bus.Message{}, fmt.Errorf("natsbus: subscribe to %s: %w", f.Source, err))
 				return
 			}
@@ -58,11 +58,15 @@ var (
 	errFilter     = errors.New("the broker refuses the consumer; are the filter's subjects valid and disjoint?")
 )
 
-// subscriber is one iteration of Subscribe; at is the place it has reached.
+// subscriber is one iteration of Subscribe.
 type subscriber struct {
 	bus    *Bus
 	filter bus.Filter
-	at     bus.Place
+	at     bus.Place // of the last message
+	fed    bus.Place // up to where the feed was read, whatever of it the filter let through
+
+	first   uint64    // of the stream's sequences, as it was
+	checked time.Time // then
 }
 
 // follow makes a consumer behind s.at and yields its messages until it can no
@@ -72,6 +76,9 @@ func (s *subscriber) follow(ctx context.Context, yield func(bus.Message, error) 
 	defer stop()
 	st, err := s.bus.stream(ctx, s.filter.Source)
 	if err != nil {
+		return err
+	}
+	if err := s.fill(ctx, st, yield); err != nil {
 		return err
 	}
 	start, err := s.bus.locate(ctx, st, s.filter.Source, s.at)
@@ -100,7 +107,7 @@ func (s *subscriber) follow(ctx context.Context, yield func(bus.Message, error) 
 		return err
 	}
 	defer it.Stop()
-	return s.read(ctx, st, it, yield)
+	return s.read(ctx, st, it, start-1, yield)
 }
 
 // drop removes the consumer, if the broker is there; it would go by itself.
@@ -113,7 +120,8 @@ func (s *subscriber) drop(st jetstream.Stream, c jetstream.Consumer) {
 	_ = st.DeleteConsumer(ctx, c.CachedInfo().Name)
 }
 
-func (s *subscriber) read(ctx context.Context, st jetstream.Stream, it jetstream.MessagesContext, yield func(bus.Message, error) bool) error {
+// read yields what comes behind a sequence.
+func (s *subscriber) read(ctx context.Context, st jetstream.Stream, it jetstream.MessagesContext, seq uint64, yield func(bus.Message, error) bool) error {
 	for delivered := uint64(0); ; {
 		msg, err := s.next(ctx, st, it)
 		if err != nil {
@@ -133,6 +141,10 @@ func (s *subscriber) read(ctx context.Context, st jetstream.Stream, it jetstream
 		if err != nil {
 			return fmt.Errorf("%w: %w", errUnreadable, err)
 		}
+		if err := s.missed(ctx, st, seq, m.Place); err != nil {
+			return err
+		}
+		seq = m.Place.Seq
 		if m.Place.Compare(s.at) <= 0 {
 			continue
 		}

@@ -122,11 +122,11 @@ func (v *view) want(c *bus.Consumer, epoch string, n event.Position) {
 
 func epochOf(t *testing.T, s bus.Source) string {
 	t.Helper()
-	e, err := s.Epoch(t.Context())
+	epochs, err := s.Epochs(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return epochs[len(epochs)-1].Name
 }
 
 func TestEffectAndPlaceAreOneTransaction(t *testing.T) {
