@@ -27,6 +27,8 @@
 //   - A hostile peer is bounded: streams, headers, bytes that nobody has read,
 //     CONTINUATION frames and answers to control frames have limits. A frame
 //     that breaks the protocol ends the connection, and only that.
+//   - Headers and trailers of more than 60 KiB cost their own call and no other:
+//     they are not sent. An error keeps its code and the beginning of its message.
 //   - A server that stops sends GOAWAY and lets calls under way finish. A call
 //     that the server says it has not begun fails with ErrUnprocessed as cause.
 //   - Either end pings a silent peer while calls are under way, and gives it up

@@ -114,8 +114,32 @@ func checkHeader(h *connect.Header) error {
 			}
 		}
 	}
+	if sizeOf(h) > maxSent {
+		return connect.NewError(connect.CodeResourceExhausted, "request headers too large")
+	}
 	return nil
 }
+
+// maxSent bounds what is sent in one block of headers beside what the wire
+// itself adds. A peer of ours ends the connection, with all its calls, for a block
+// that is much longer than it takes.
+const maxSent = maxHeaders - 4<<10
+
+// sizeOf is the size of h as SETTINGS_MAX_HEADER_LIST_SIZE counts.
+func sizeOf(h *connect.Header) int {
+	n := 0
+	if h.Len() == 0 {
+		return n
+	}
+	for key, values := range h.All() {
+		for _, v := range values {
+			n += fieldSize(key, v)
+		}
+	}
+	return n
+}
+
+func fieldSize(name, value string) int { return len(name) + len(value) + 32 }
 
 // Timeouts: at most 8 digits and a unit.
 var units = []struct {

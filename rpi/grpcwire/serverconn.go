@@ -163,7 +163,7 @@ func (r *refusal) append(e *encoder, b []byte, id uint32, ended bool) []byte {
 	} else {
 		b = e.constant(append(b, indexStatus), "content-type", "application/grpc")
 	}
-	b = e.appendStatus(b, r.err)
+	b = e.appendStatus(b, endingOf(r.err))
 	b = endHeaders(b, at, id, true)
 	if !ended {
 		b = appendUint32Frame(b, frameReset, id, codeNone)

@@ -22,6 +22,7 @@ type serverStream struct {
 	sent     bool
 	flushed  bool
 	header   []headerField // as it was at the first message
+	large    bool          // or would have been: it is too large
 	answer   *buffer       // of a unary call, until its handler has returned
 }
 
@@ -100,11 +101,15 @@ func (st *serverStream) end(err *connect.Error) {
 	ended := st.ended
 	st.mu.Unlock()
 	c := st.c
+	if err == nil && st.large {
+		err = errLargeHeader
+	}
 	if st.answer != nil && err != nil {
 		st.answer.free()
 		st.answer, st.flushed = nil, st.flushed && st.spec.StreamType != connect.StreamTypeUnary
 	}
 	complete := true
+	end := endingOf(err)
 	c.mu.Lock()
 	if st.answer != nil && c.sendable(&st.stream) == nil {
 		st.headers()
@@ -119,7 +124,7 @@ func (st *serverStream) end(err *connect.Error) {
 	case !complete: // a part of the message has gone out: no status fits
 		c.out = appendUint32Frame(c.out, frameReset, st.id, codeCancel)
 	default:
-		c.out = st.trailers(c.out, err)
+		c.out = st.trailers(c.out, end)
 		if !ended {
 			c.out = appendUint32Frame(c.out, frameReset, st.id, codeNone)
 		}
@@ -149,6 +154,9 @@ func (st *serverStream) headers() {
 // fields adds what the handler has set.
 func (st *serverStream) fields(b []byte) []byte {
 	if !st.flushed {
+		if sizeOf(st.info.ResponseHeader()) > maxSent {
+			return b
+		}
 		return st.c.enc.appendHeader(b, st.info.ResponseHeader())
 	}
 	var h connect.Header
@@ -160,7 +168,7 @@ func (st *serverStream) fields(b []byte) []byte {
 
 // trailers adds the end of the response; c is locked. Without a message before
 // them they are all of it.
-func (st *serverStream) trailers(b []byte, err *connect.Error) []byte {
+func (st *serverStream) trailers(b []byte, end ending) []byte {
 	if !st.flushed && st.info.ResponseHeader().Len() > 0 {
 		st.headers()
 		b = st.c.out
@@ -172,14 +180,21 @@ func (st *serverStream) trailers(b []byte, err *connect.Error) []byte {
 	if !st.flushed {
 		b = e.constant(append(b, indexStatus), "content-type", "application/grpc")
 	}
-	b = e.appendStatus(b, err)
-	b = e.appendHeader(b, st.info.ResponseTrailer())
+	if end.size()+sizeOf(st.info.ResponseTrailer()) > maxSent {
+		b = e.appendStatus(b, end.cut())
+	} else {
+		b = e.appendStatus(b, end)
+		b = e.appendHeader(b, st.info.ResponseTrailer())
+	}
 	return endHeaders(b, at, st.id, true)
 }
 
 // flush fixes the header: what a handler sets later is lost.
 func (st *serverStream) flush() {
 	st.flushed = true
+	if st.large = sizeOf(st.info.ResponseHeader()) > maxSent; st.large {
+		return
+	}
 	for k, v := range st.info.ResponseHeader().All() {
 		st.header = append(st.header, headerField{k, slices.Clone(v)})
 	}
@@ -193,8 +208,13 @@ func (st *serverStream) SendHeaders() error {
 	st.c.mu.Lock()
 	st.headers()
 	st.c.release(true)
+	if st.large {
+		return errLargeHeader
+	}
 	return nil
 }
+
+var errLargeHeader = connect.NewError(connect.CodeResourceExhausted, "response headers too large")
 
 func (st *serverStream) Send(msg any) error {
 	answer := getBuffer()

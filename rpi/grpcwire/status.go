@@ -45,29 +45,65 @@ func contextError(err error) error {
 	return connect.NewError(codeOf(err), err.Error()).WithCause(err)
 }
 
-// appendStatus adds how a call ended.
-func (e *encoder) appendStatus(b []byte, err *connect.Error) []byte {
+// ending is how a call ended as its trailers say it.
+type ending struct {
+	code    int
+	message string // escaped
+	details string // encoded
+}
+
+func endingOf(err *connect.Error) (end ending) {
 	if err == nil {
-		return e.constant(b, "grpc-status", "0")
+		return end
 	}
 	message := strings.ToValidUTF8(err.Message(), string(utf8.RuneError))
-	b = e.constant(b, "grpc-status", strconv.Itoa(int(err.Code())))
-	if message != "" {
-		b = e.once(b, "grpc-message", escape(message))
-	}
+	end.code, end.message = int(err.Code()), escape(message)
 	details := err.Details()
 	if len(details) == 0 {
-		return b
+		return end
 	}
 	s := &status.Status{Code: int32(err.Code()), Message: message}
 	for _, d := range details {
 		s.Details = append(s.Details, &anypb.Any{TypeUrl: typePrefix + d.Type, Value: d.Value})
 	}
-	data, failed := proto.Marshal(s)
-	if failed != nil {
-		return b
+	if data, failed := proto.Marshal(s); failed == nil {
+		end.details = encodeBinary(data)
 	}
-	return e.once(b, "grpc-status-details-bin", encodeBinary(data))
+	return end
+}
+
+func (e ending) size() int {
+	return fieldSize("grpc-message", e.message) + fieldSize("grpc-status-details-bin", e.details)
+}
+
+// maxCutMessage is how much of a message is kept that does not fit.
+const maxCutMessage = 1 << 10
+
+// cut returns e without what makes it too large. That a call ended well cannot be
+// said without its trailers.
+func (e ending) cut() ending {
+	if e.code == 0 {
+		return endingOf(connect.NewError(connect.CodeResourceExhausted, "response trailers too large"))
+	}
+	if len(e.message) > maxCutMessage {
+		e.message = e.message[:maxCutMessage]
+		if i := strings.LastIndexByte(e.message, '%'); i > maxCutMessage-3 {
+			e.message = e.message[:i] // half an escape
+		}
+	}
+	return ending{code: e.code, message: e.message}
+}
+
+// appendStatus adds how a call ended.
+func (e *encoder) appendStatus(b []byte, end ending) []byte {
+	b = e.constant(b, "grpc-status", strconv.Itoa(end.code))
+	if end.message != "" {
+		b = e.once(b, "grpc-message", end.message)
+	}
+	if end.details != "" {
+		b = e.once(b, "grpc-status-details-bin", end.details)
+	}
+	return b
 }
 
 // statusOf returns how the peer says that a call ended. The fields are those of
