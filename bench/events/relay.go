@@ -138,7 +138,7 @@ func republish(ctx context.Context, js jetstream.JetStream, name string, message
 	}
 	var futures []jetstream.PubAckFuture
 	for _, m := range messages {
-		f, err := js.PublishMsgAsync(&nats.Msg{Subject: name + "." + m.Subject, Header: m.Header, Data: m.Data})
+		f, err := js.PublishMsgAsync(&nats.Msg{Subject: name + "." + m.Subject, Header: m.Header, Data: m.Data}, jetstream.WithStallWait(time.Minute))
 		if err != nil {
 			return err
 		}

@@ -49,17 +49,20 @@ type walk struct {
 	q      sqldb.Queryer
 	after  event.Position
 	sealer *sealer // nil: positions without a row are passed over
+	recs   []event.Record
 }
 
 // page returns the next records, none at the head of the table. Each try is one
 // statement, so that its rows are of one moment.
 func (f *walk) page(limit int) ([]event.Record, error) {
 	for {
-		recs, err := query(f.ctx, f.q, `SELECT `+columns+` FROM es_event WHERE position > ? ORDER BY position LIMIT ?`,
+		recs, err := query(f.ctx, f.q, f.recs, `SELECT `+columns+` FROM es_event WHERE position > ? ORDER BY position LIMIT ?`,
 			clamp(uint64(f.after)), limit)
 		if err != nil || len(recs) == 0 {
+			f.recs = nil // it may be long until the next
 			return nil, err
 		}
+		f.recs = recs
 		whole := recs
 		if f.sealer != nil {
 			whole = contiguous(f.after, recs)
@@ -80,8 +83,8 @@ func (f *walk) page(limit int) ([]event.Record, error) {
 
 // contiguous returns the records up to the first hole.
 func contiguous(after event.Position, recs []event.Record) []event.Record {
-	for i, r := range recs {
-		if r.Position != after+1+event.Position(i) {
+	for i := range recs {
+		if recs[i].Position != after+1+event.Position(i) {
 			return recs[:i]
 		}
 	}
@@ -90,11 +93,16 @@ func contiguous(after event.Position, recs []event.Record) []event.Record {
 
 // events leaves out what stands for an event and is none.
 func events(recs []event.Record) []event.Record {
-	kept := recs[:0]
-	for _, r := range recs {
-		if r.Type != purged && r.Stream.Category != gap {
-			kept = append(kept, r)
+	stands := func(r *event.Record) bool { return r.Type == purged || r.Stream.Category == gap }
+	n := 0
+	for i := range recs {
+		if stands(&recs[i]) {
+			continue
 		}
+		if n < i {
+			recs[n] = recs[i]
+		}
+		n++
 	}
-	return kept
+	return recs[:n]
 }

@@ -38,8 +38,9 @@ func Epoch(ctx context.Context, q sqldb.Queryer) (string, error) {
 func Read(ctx context.Context, q sqldb.Queryer, s event.Stream, o eventsource.ReadOptions) iter.Seq2[event.Record, error] {
 	return pages(o.Limit, func() func(limit int) ([]event.Record, error) {
 		next := max(o.From, 1)
-		return func(limit int) ([]event.Record, error) {
-			recs, err := query(ctx, q, `SELECT `+columns+` FROM es_event
+		var recs []event.Record
+		return func(limit int) (_ []event.Record, err error) {
+			recs, err = query(ctx, q, recs, `SELECT `+columns+` FROM es_event
 			WHERE tenant = '' AND category = ? AND stream_id = ? AND version >=
 				(SELECT CASE WHEN truncate_before > ? THEN truncate_before ELSE ? END FROM es_stream WHERE tenant = '' AND category = ? AND id = ?)
 			ORDER BY version LIMIT ?`,
@@ -56,7 +57,8 @@ func Read(ctx context.Context, q sqldb.Queryer, s event.Stream, o eventsource.Re
 func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
 // pages yields page after page until one is empty and wait is nil, or limit
-// records (0: any number) have come. begin is called for each loop.
+// records (0: any number) have come. begin is called for each loop. A page may
+// use the memory of the one before it.
 func pages(limit int, begin func() func(limit int) ([]event.Record, error), wait func() error) iter.Seq2[event.Record, error] {
 	return func(yield func(event.Record, error) bool) {
 		page, left := begin(), limit
@@ -76,8 +78,8 @@ func pages(limit int, begin func() func(limit int) ([]event.Record, error), wait
 				yield(event.Record{}, err)
 				return
 			}
-			for _, r := range recs {
-				if !yield(r, nil) {
+			for i := range recs {
+				if !yield(recs[i], nil) {
 					return
 				}
 			}

@@ -13,14 +13,14 @@ import (
 )
 
 // query returns the records of a query for columns, as far as they fit into a
-// page.
-func query(ctx context.Context, q sqldb.Queryer, text string, args ...any) ([]event.Record, error) {
+// page, in the place of those of an earlier page.
+func query(ctx context.Context, q sqldb.Queryer, earlier []event.Record, text string, args ...any) ([]event.Record, error) {
 	rows, err := q.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var recs []event.Record
+	recs := earlier[:0]
 	var r row
 	bytes := 0
 	for bytes < pageBytes && rows.Next() {
