@@ -161,7 +161,7 @@ func TestARollingRestartOfTheNodesLosesAndRepeatsNothing(t *testing.T) {
 		addMany(t, source, 100)
 		total += 100
 		c.start(i)
-		awaitCurrent(t, js)
+		awaitCurrent(t, js, func() { add(t, source, 1); total++ })
 	}
 	epoch := bustest.Follow(t, b, order, bus.Place{}).Next().Place.Epoch
 	v.want(view, epoch, eventPosition(total))
@@ -176,10 +176,12 @@ func TestARollingRestartOfTheNodesLosesAndRepeatsNothing(t *testing.T) {
 }
 
 // awaitCurrent waits until every node has a copy of the stream that is up to
-// date: with one behind, the next to stop would leave no majority.
-func awaitCurrent(t *testing.T, js jetstream.JetStream) {
+// date: with one behind, the next to stop would leave no majority. There is
+// traffic meanwhile: a copy that gets nothing is behind until it does.
+func awaitCurrent(t *testing.T, js jetstream.JetStream, traffic func()) {
 	t.Helper()
-	for deadline := time.Now().Add(bustest.Patience); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * bustest.Patience); ; time.Sleep(50 * time.Millisecond) {
+		traffic()
 		st, err := js.Stream(t.Context(), "OUT_order")
 		if err == nil && st.CachedInfo().Cluster != nil && st.CachedInfo().Cluster.Leader != "" {
 			current := 0
@@ -218,7 +220,7 @@ func TestAServiceKeepsItsStreamOnAsManyNodesAsItsEnvironmentSays(t *testing.T) {
 			Environ: []string{"NATS_URL=" + c.url(), "NATS_REPLICAS=3", "CLEAVE_DATA=" + t.TempDir()}, Logger: quiet,
 		})
 	}()
-	awaitCurrent(t, js)
+	awaitCurrent(t, js, func() {})
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
