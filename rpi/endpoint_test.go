@@ -52,6 +52,11 @@ func (p *protocols) Echo(ctx context.Context, r *echoapi.EchoRequest) (*echoapi.
 // ordinary serves h as a service does: by the fast wire and by HTTP on one port.
 func ordinary(t *testing.T, h echoapi.EchoServiceHandler) string {
 	t.Helper()
+	return ordinaryOn(t, h, func(l net.Listener) net.Listener { return l })
+}
+
+func ordinaryOn(t *testing.T, h echoapi.EchoServiceHandler, on func(net.Listener) net.Listener) string {
+	t.Helper()
 	s := rpi.NewServer(&rpi.ServerOptions{Logger: quiet})
 	echoapi.RegisterEchoServiceHandler(s, h)
 	fast := grpcwire.NewServer(s, &grpcwire.ServerOptions{Logger: quiet})
@@ -62,7 +67,7 @@ func ordinary(t *testing.T, h echoapi.EchoServiceHandler) string {
 	server := &http.Server{Handler: rpi.Handler(s), Protocols: &http.Protocols{}}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
-	go server.Serve(fast.Beside(ln)) // until Close
+	go server.Serve(fast.Beside(on(ln))) // until Close
 	t.Cleanup(func() {
 		server.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -69,6 +69,53 @@ func faulty(next http.Handler) http.Handler {
 	})
 }
 
+// brittle has connections break off, now and then, before a request is read or
+// after it was executed.
+func brittle(l net.Listener) net.Listener { return &brittleListener{l} }
+
+type brittleListener struct{ net.Listener }
+
+func (l *brittleListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &brittleConn{Conn: c}, nil
+}
+
+type brittleConn struct {
+	net.Conn
+	uses atomic.Int32
+}
+
+// breaks does not let a connection break that has hardly begun: that the fast
+// wire does not get through is another fault.
+func (c *brittleConn) breaks() bool {
+	if c.uses.Add(1) < 6 || rand.IntN(20) > 0 {
+		return false
+	}
+	if rand.IntN(2) == 0 {
+		c.Conn.(*net.TCPConn).SetLinger(0) // makes Close send a reset
+	}
+	c.Close()
+	return true
+}
+
+func (c *brittleConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == nil && c.breaks() {
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (c *brittleConn) Write(p []byte) (int, error) {
+	if c.breaks() {
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(p)
+}
+
 func TestFaultsExecuteNoCallTwiceThatIsNotIdempotent(t *testing.T) {
 	t.Parallel()
 	calls := 3_000
@@ -99,14 +146,16 @@ func TestFaultsExecuteNoCallTwiceThatIsNotIdempotent(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct {
-		name       string
-		h2, plain  bool
-		idempotent bool
+		name            string
+		h2, plain, fast bool
+		idempotent      bool
 	}{
-		{"Connect over HTTP/1.1", false, false, false},
-		{"Connect over HTTP/2", true, false, false},
-		{"POST over HTTP/1.1", false, true, false},
-		{"idempotent, Connect over HTTP/1.1", false, false, true},
+		{name: "Connect over HTTP/1.1"},
+		{name: "Connect over HTTP/2", h2: true},
+		{name: "POST over HTTP/1.1", plain: true},
+		{name: "the fast wire", fast: true},
+		{name: "idempotent, Connect over HTTP/1.1", idempotent: true},
+		{name: "idempotent, the fast wire", fast: true, idempotent: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -116,8 +165,16 @@ func TestFaultsExecuteNoCallTwiceThatIsNotIdempotent(t *testing.T) {
 			}
 			s := &tally{executed: make([]atomic.Int32, calls)}
 			var addrs []string
+			instances := at
+			if tt.fast {
+				instances = announcing
+			}
 			for range 3 {
-				addrs = append(addrs, h2c(t, faulty(echoHandler(s)), keepConn))
+				if tt.fast {
+					addrs = append(addrs, ordinaryOn(t, s, brittle))
+				} else {
+					addrs = append(addrs, h2c(t, faulty(echoHandler(s)), keepConn))
+				}
 			}
 			o := &rpi.RemoteOptions{Breaker: metricsOnly(t), Conns: rpi.ConnOptions{HTTP2: tt.h2, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				if rand.IntN(20) == 0 {
@@ -130,7 +187,7 @@ func TestFaultsExecuteNoCallTwiceThatIsNotIdempotent(t *testing.T) {
 				client, _ := plainClient(t, at(addrs...), o)
 				call = plain(client)
 			} else {
-				client, _ := remote(t, at(addrs...), o)
+				client, _ := remote(t, instances(addrs...), o)
 				method := client.Echo
 				if tt.idempotent {
 					method = client.Store
