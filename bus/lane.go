@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,8 +59,8 @@ func (l *lane) run(ctx context.Context) error {
 }
 
 // read returns the lane as it is in the database.
-func (l *lane) read(ctx context.Context, q sqldb.Queryer) (checkpoint.Lane, error) {
-	layout, err := checkpoint.ReadLayout(ctx, q, l.c.key())
+func (l *lane) read(ctx context.Context) (checkpoint.Lane, error) {
+	layout, err := checkpoint.ReadLayout(ctx, l.c.DB, l.c.key())
 	if err != nil {
 		return checkpoint.Lane{}, fmt.Errorf("bus: place of consumer %s: %w", l.c.Name, err)
 	}
@@ -69,9 +70,21 @@ func (l *lane) read(ctx context.Context, q sqldb.Queryer) (checkpoint.Lane, erro
 	return layout.Lanes[l.index], nil
 }
 
+// hold is read for a transaction that handles messages.
+func (l *lane) hold(ctx context.Context, tx sqldb.Tx) (checkpoint.Lane, error) {
+	now, err := checkpoint.Hold(ctx, tx, l.c.key(), l.index, l.of, l.gen)
+	if errors.Is(err, sql.ErrNoRows) {
+		return now, errLayout
+	}
+	if err != nil {
+		return now, fmt.Errorf("bus: place of consumer %s: %w", l.c.Name, err)
+	}
+	return now, nil
+}
+
 // follow subscribes behind the stored place and handles what comes.
 func (l *lane) follow(ctx context.Context) error {
-	now, err := l.read(ctx, l.c.DB)
+	now, err := l.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -197,7 +210,7 @@ func (e *handleError) Unwrap() error { return e.err }
 // stream is kept there.
 func (l *lane) apply(ctx context.Context, at Place, batch []Message) (reached Place, err error) {
 	err = l.c.DB.Update(ctx, func(ctx context.Context, tx sqldb.Tx) error {
-		now, err := l.read(ctx, tx)
+		now, err := l.hold(ctx, tx)
 		if err != nil {
 			return err
 		}

@@ -201,7 +201,7 @@ func (l *lane) park(ctx context.Context, at Place, m Message, why error) (reache
 	parked := false
 	err = l.c.DB.Update(ctx, func(ctx context.Context, tx sqldb.Tx) error {
 		parked = false
-		now, err := l.read(ctx, tx)
+		now, err := l.hold(ctx, tx)
 		if err != nil {
 			return err
 		}

@@ -79,7 +79,7 @@ func (r *Runner) consumer(p Projection, source string) consumer {
 		DB: r.db, Bus: r.bus, Logger: r.log,
 		Filter: bus.Filter{Source: source, Subjects: []string{"evt." + source + ".>"}},
 		Handle: func(ctx context.Context, tx sqldb.Tx, m bus.Message) error {
-			return p.Apply(context.WithValue(ctx, applying{}, applied{c.key(), m.Place}), tx, m)
+			return p.Apply(context.WithValue(ctx, applying{}, applied{c.key(), m.Stream, m.Place}), tx, m)
 		},
 	}
 	return c

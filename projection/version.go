@@ -18,8 +18,9 @@ import (
 type applying struct{}
 
 type applied struct {
-	key   checkpoint.Key
-	place bus.Place
+	key    checkpoint.Key
+	stream event.Stream
+	place  bus.Place
 }
 
 // Past reports, inside Apply, whether the event was applied before by an older
@@ -32,7 +33,7 @@ func Past(ctx context.Context, tx sqldb.Tx) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	past, err := checkpoint.Past(ctx, tx, a.key, checkpoint.At(a.place))
+	past, err := checkpoint.Past(ctx, tx, a.key, a.stream, checkpoint.At(a.place))
 	if err != nil {
 		return false, fmt.Errorf("projection: what is past: %w", err)
 	}
@@ -98,11 +99,11 @@ func (r *Runner) becomeLive(ctx context.Context, p Projection) bool {
 }
 
 func (r *Runner) tryLive(ctx context.Context, p Projection) (bool, error) {
-	live, _, err := r.live(ctx, r.db, p.Name)
+	live, err := r.Live(ctx, p.Name)
 	if err != nil || live >= p.Version {
 		return err == nil, err
 	}
-	if ok, err := r.includes(ctx, r.db, p, live); err != nil || !ok {
+	if ok, err := r.includes(ctx, p, live); err != nil || !ok {
 		return false, err
 	}
 	// A source that the live version does not follow has to be read to its end.
@@ -127,10 +128,6 @@ func (r *Runner) tryLive(ctx context.Context, p Projection) (bool, error) {
 			switched = err == nil
 			return err
 		}
-		ok, err := r.includes(ctx, tx, p, live)
-		if err != nil || !ok {
-			return err
-		}
 		switched, err = checkpoint.Save(ctx, tx, liveKey(p.Name), at, versionAt(p.Version))
 		return err
 	})
@@ -146,23 +143,51 @@ func versionAt(v int) checkpoint.At {
 
 // includes reports whether the version p has done all that the version live
 // has, and no stream of it is parked.
-func (r *Runner) includes(ctx context.Context, q sqldb.Queryer, p Projection, live int) (bool, error) {
-	layouts, err := checkpoint.ReadLayouts(ctx, q, prefix+p.Name)
+func (r *Runner) includes(ctx context.Context, p Projection, live int) (bool, error) {
+	layouts, err := checkpoint.ReadLayouts(ctx, r.db, prefix+p.Name)
 	if err != nil {
 		return false, err
 	}
-	for _, source := range p.Sources {
-		k := checkpoint.Key{Name: prefix + p.Name, Version: p.Version, Source: source}
+	consumers, err := r.version(p.Name, p.Version)
+	if err != nil {
+		return false, err
+	}
+	for _, c := range consumers {
+		k := c.key()
 		now := layouts[k]
 		if now == nil || len(now.Lanes) == 0 {
 			return false, nil
 		}
-		k.Version = live
-		if old := layouts[k]; old != nil && now.Low().Compare(old.Low()) < 0 {
-			return false, nil
+		if parked, err := checkpoint.ParkedStreams(ctx, r.db, k); err != nil || len(parked) > 0 {
+			return false, err
 		}
-		k.Version = p.Version
-		if parked, err := checkpoint.ParkedStreams(ctx, q, k); err != nil || len(parked) > 0 {
+		k.Version = live
+		if old := layouts[k]; old == nil || now.Low().Compare(old.Low()) >= 0 {
+			continue
+		} else if ok, err := r.nothingTo(ctx, c, *now, old.Low()); err != nil || !ok {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// nothingTo reports whether no lane has anything to do up to a place.
+func (r *Runner) nothingTo(ctx context.Context, c consumer, now checkpoint.Layout, to checkpoint.At) (bool, error) {
+	s, ok := r.bus.(bus.Searcher)
+	if !ok {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for _, l := range now.Lanes {
+		if l.At.Compare(to) >= 0 {
+			continue
+		}
+		f := c.Filter
+		f.Lane, f.Of = l.Index, l.Of
+		if _, found, err := s.Next(ctx, f, bus.Place(l.At), to.Position); found || errors.Is(err, bus.ErrNotYet) {
+			return false, nil
+		} else if err != nil {
 			return false, err
 		}
 	}

@@ -103,6 +103,24 @@ func ReadLayout(ctx context.Context, q sqldb.Queryer, k Key) (Layout, error) {
 	return Layout{}, nil
 }
 
+// Hold returns lane index of generation of, and keeps it from moving until the
+// transaction ends. The error is sql.ErrNoRows when there is no such lane. It
+// reads no row but that one, so that the lanes of a consumer do not thwart each
+// other's serializable transactions.
+func Hold(ctx context.Context, tx sqldb.Tx, k Key, index, of int, generation int64) (Lane, error) {
+	l := Lane{Index: index, Of: of, Generation: generation}
+	text := `SELECT epoch, position, seq, done FROM es_checkpoint WHERE name = ? AND version = ? AND source = ? AND lane = ? AND fence = ?`
+	if sqldb.DialectOf(tx) == sqldb.PostgreSQL {
+		text += ` FOR UPDATE`
+	}
+	var done string
+	err := tx.QueryRowContext(ctx, text, k.Name, k.Version, k.Source, index, generation).Scan(&l.At.Epoch, &l.At.Position, &l.At.Seq, &done)
+	if err == nil && done != "" {
+		err = json.Unmarshal([]byte(done), &l.Done)
+	}
+	return l, err
+}
+
 // ReadLayouts returns the layouts of all versions and sources of a name.
 // Those that were retired have no lanes.
 func ReadLayouts(ctx context.Context, q sqldb.Queryer, name string) (map[Key]*Layout, error) {
@@ -148,8 +166,8 @@ func readLayouts(ctx context.Context, q sqldb.Queryer, which string, args ...any
 }
 
 // Past reports whether an older version of k, or k before it was reset, has
-// done the message at a place.
-func Past(ctx context.Context, q sqldb.Queryer, k Key, at At) (bool, error) {
+// done the message of s at a place.
+func Past(ctx context.Context, q sqldb.Queryer, k Key, s event.Stream, at At) (bool, error) {
 	all, err := ReadLayouts(ctx, q, k.Name)
 	if err != nil {
 		return false, err
@@ -158,11 +176,10 @@ func Past(ctx context.Context, q sqldb.Queryer, k Key, at At) (bool, error) {
 		if other.Source != k.Source || other.Version > k.Version {
 			continue
 		}
-		done := l.Past
-		if other.Version < k.Version {
-			done = l.past()
+		if at.Compare(l.Past) <= 0 {
+			return true, nil
 		}
-		if at.Compare(done) <= 0 {
+		if n := len(l.Lanes); other.Version < k.Version && n > 0 && l.Lanes[s.Lane()%n].Has(s, at) {
 			return true, nil
 		}
 	}
