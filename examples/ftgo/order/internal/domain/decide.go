@@ -65,6 +65,12 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("an order that is %s cannot be %s", e.Status, e.Asked)
 }
 
+// Is reports whether target says the same.
+func (e *StateError) Is(target error) bool {
+	other, ok := target.(*StateError)
+	return ok && *other == *e
+}
+
 // FieldError says what is wrong with a field of a command.
 type FieldError struct{ Field, Reason string }
 

@@ -44,31 +44,18 @@ func TestOrderLife(t *testing.T) {
 }
 
 func TestOrderRefuses(t *testing.T) {
-	rejected := []orderapi.Event{placed, orderapi.Rejected{Reason: "TIMEOUT"}}
-	for _, tt := range []struct {
-		name  string
-		given []orderapi.Event
-		when  domain.Command
-	}{
-		{"approving what does not exist", nil, domain.Approve{}},
-		{"approving a rejected order", rejected, domain.Approve{}},
-		{"cancelling while approval is pending", []orderapi.Event{placed}, domain.RequestCancellation{}},
-		{"cancelling a rejected order", rejected, domain.RequestCancellation{}},
-		{"revising while approval is pending", []orderapi.Event{placed}, domain.ProposeRevision{LineItems: proposed.LineItems}},
-		{"revising while a revision is pending", []orderapi.Event{placed, orderapi.Approved{}, proposed}, domain.ProposeRevision{LineItems: proposed.LineItems}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			state := domain.Decider.Initial
-			for _, e := range tt.given {
-				state = domain.Decider.Evolve(state, e)
-			}
-			_, err := domain.Decider.Decide(state, tt.when)
-			var stateErr *domain.StateError
-			if !errors.As(err, &stateErr) {
-				t.Errorf("got %v, want a StateError", err)
-			}
-		})
-	}
+	spec := eventsourcetest.For(t, domain.Decider)
+	rejected := spec.Given(placed, orderapi.Rejected{Reason: "TIMEOUT"})
+	revise := domain.ProposeRevision{LineItems: proposed.LineItems}
+	refused := func(s domain.Status, asked string) error { return &domain.StateError{Status: s, Asked: asked} }
+
+	spec.Given().When(domain.Approve{}).ThenError(refused("", "approved"))
+	rejected.When(domain.Approve{}).ThenError(refused(domain.Rejected, "approved"))
+	rejected.When(domain.RequestCancellation{}).ThenError(refused(domain.Rejected, "cancelled"))
+	spec.Given(placed).When(domain.RequestCancellation{}).ThenError(refused(domain.ApprovalPending, "cancelled"))
+	spec.Given(placed).When(revise).ThenError(refused(domain.ApprovalPending, "revised"))
+	spec.Given(placed, orderapi.Approved{}, proposed).When(revise).ThenError(refused(domain.RevisionPending, "revised"))
+	spec.Given(placed, orderapi.Approved{}, proposed).When(domain.RequestCancellation{}).ThenError(refused(domain.RevisionPending, "cancelled"))
 }
 
 func TestTotalNamesTheField(t *testing.T) {
