@@ -19,12 +19,12 @@ const callHeader = "Cleave-Call"
 
 const maxCallID = 64
 
-// OnceSchema is the table in which Once keeps replies; it belongs into a
-// service's migrations.
+// OnceSchema is the table in which Once keeps replies, for SQLite and PostgreSQL;
+// it belongs into a service's migrations.
 const OnceSchema = `CREATE TABLE cleave_replies (
-	call  TEXT    NOT NULL PRIMARY KEY,
-	at    INTEGER NOT NULL,
-	reply BLOB    NOT NULL
+	call  TEXT   NOT NULL PRIMARY KEY,
+	at    BIGINT NOT NULL,
+	reply BYTEA  NOT NULL
 );
 CREATE INDEX cleave_replies_at ON cleave_replies (at);
 `

@@ -130,16 +130,20 @@ func (r *row) save(ctx context.Context, tx sqldb.Tx, d *definition) error {
 		return err
 	}
 	due := sql.NullInt64{Int64: r.in.Due.UnixMilli(), Valid: !r.in.Due.IsZero()}
+	stuck := 0
+	if r.in.Stuck {
+		stuck = 1
+	}
 	step, state := d.steps[r.in.Step].name, string(states[r.in.State])
 	if r.version == 0 {
 		_, err := tx.ExecContext(ctx, `INSERT INTO saga_instance (`+columns+`, due_at) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			r.id.String(), r.kind, r.key, state, step, string(r.data), string(prog), string(meta), r.in.Stuck, r.in.Error,
+			r.id.String(), r.kind, r.key, state, step, string(r.data), string(prog), string(meta), stuck, r.in.Error,
 			r.started.UnixMilli(), r.updated.UnixMilli(), due)
 		return err
 	}
 	res, err := tx.ExecContext(ctx, `UPDATE saga_instance SET version = version + 1, state = ?, step = ?, data = ?, progress = ?, stuck = ?, error = ?,
 		updated_at = ?, due_at = ? WHERE id = ? AND version = ?`,
-		state, step, string(r.data), string(prog), r.in.Stuck, r.in.Error, r.updated.UnixMilli(), due, r.id.String(), r.version)
+		state, step, string(r.data), string(prog), stuck, r.in.Error, r.updated.UnixMilli(), due, r.id.String(), r.version)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func Environment() []Variable {
 		{"CLEAVE_REGISTRY", "URL of the registry (default: CLEAVE_ADDR_<SERVICE>, or in process)"},
 		{"CLEAVE_ADDR_<SERVICE>", "addresses (host:port, separated by commas) of a service that runs elsewhere"},
 		{"CLEAVE_DATA", "folder of the databases (default: .cleave/data)"},
-		{"DATABASE_URL", "template of database URLs (default: sqlite:{data}/{service}.db)"},
+		{"DATABASE_URL", "template of database URLs: sqlite:FILE or postgres://… (default: sqlite:{data}/{service}.db)"},
 		{"DATABASE_URL_<SERVICE>", "database URL of one service"},
 		{"NATS_URL", "bus, or the nodes of its cluster, separated by commas (default: in process, over the services' own tables)"},
 		{"NATS_REPLICAS", "how many nodes of the cluster keep a copy of a service's stream, 1 to 5 (default: 1)"},

@@ -28,8 +28,8 @@ type Options struct {
 	// Readers is the highest number of connections that read.
 	// Default: 4 for each CPU, at least 8.
 	Readers int
-	// Writers is the highest number of transactions that write at once on
-	// PostgreSQL, each on a connection. Default: 4 for each CPU, at least 8.
+	// Writers is the highest number of Updates at once on PostgreSQL, and of
+	// Writes, each on a connection. Default: 4 for each CPU, at least 8.
 	Writers int
 	// MaxWaiting is the highest number of callers that wait in Update; the
 	// next gets ErrBusy. Default: 10,000.

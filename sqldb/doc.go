@@ -8,8 +8,8 @@
 //		return err
 //	})
 //
-// Queries mark arguments with ? for both. For PostgreSQL they are numbered;
-// its operator ? is written ??.
+// Queries mark arguments with ?, or all with ?1, ?2 and so on, for both.
+// PostgreSQL's operator ? is written ??.
 //
 // The root module links no driver: import modernc.org/sqlite and
 // github.com/jackc/pgx/v5/stdlib, or package kit, which does.
@@ -25,8 +25,8 @@
 //     another goroutine while its caller waits; its panic is its caller's.
 //   - On PostgreSQL functions run beside each other, SERIALIZABLE. One that
 //     others thwart (SQLSTATE 40001 and 40P01, and 23505 twice) is undone and run
-//     again: a few times beside others, then alone in this process, for
-//     Options.BusyTimeout.
+//     again, for Options.BusyTimeout; and fewer of this process run at a time, one
+//     if need be, until that succeeds.
 //   - A context that ends while Update still waits means that the function did
 //     not run. Once it runs, further statements are refused, and the commit is
 //     never interrupted. On SQLite no statement is either.

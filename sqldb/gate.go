@@ -3,100 +3,146 @@ package sqldb
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 )
 
-// gate lets so many in at a time, in the order in which they come, or one alone.
+// gate lets transactions in, as many at a time as have been found not to thwart
+// each other, the others in the order in which they come. Each that is thwarted
+// halves their number, down to one; success lets it grow again.
 type gate struct {
-	slots   chan struct{} // full when all are in use
-	alone   chan struct{} // full while somebody collects all slots
-	waiting atomic.Int64
-	most    int64
-	once    sync.Once
-	closed  chan struct{}
+	mu      sync.Mutex
+	slots   int     // at most
+	limit   float64 // at present
+	inside  int
+	queue   []*atGate
+	waiting int // at most
+	closed  bool
+	empty   chan struct{} // closed when nobody is inside after close
 }
+
+// atGate is one who waits: let in, or told why not, by the closing of decided.
+type atGate struct {
+	decided chan struct{}
+	err     error
+}
+
+// successes is how many of them let one more in, for each that is let in now.
+const successes = 8
 
 func newGate(slots, waiting int) *gate {
-	return &gate{slots: make(chan struct{}, slots), alone: make(chan struct{}, 1), most: int64(waiting), closed: make(chan struct{})}
+	return &gate{slots: slots, limit: float64(slots), waiting: waiting, empty: make(chan struct{})}
 }
 
-func (g *gate) enter(ctx context.Context) error {
-	if g.isClosed() {
+// enter waits for a place; who was inside before and was thwarted comes first.
+func (g *gate) enter(ctx context.Context, again bool) error {
+	g.mu.Lock()
+	switch {
+	case g.closed:
+		g.mu.Unlock()
 		return ErrClosed
-	}
-	select {
-	case g.slots <- struct{}{}:
+	case g.free() && (again || len(g.queue) == 0):
+		g.inside++
+		g.mu.Unlock()
 		return nil
-	default:
-	}
-	defer g.waiting.Add(-1)
-	if g.waiting.Add(1) > g.most {
+	case len(g.queue) >= g.waiting && !again:
+		g.mu.Unlock()
 		return ErrBusy
 	}
-	return g.take(ctx, g.slots)
+	me := &atGate{decided: make(chan struct{})}
+	if again {
+		g.queue = append([]*atGate{me}, g.queue...)
+	} else {
+		g.queue = append(g.queue, me)
+	}
+	g.mu.Unlock()
+	select {
+	case <-me.decided:
+		return me.err
+	case <-ctx.Done():
+		return g.giveUp(ctx, me)
+	}
 }
 
-func (g *gate) leave() { <-g.slots }
+func (g *gate) free() bool { return g.inside < max(1, int(g.limit)) }
 
-// enterAlone waits until nobody else is inside.
-func (g *gate) enterAlone(ctx context.Context) error {
-	g.waiting.Add(1)
-	defer g.waiting.Add(-1)
-	if err := g.take(ctx, g.alone); err != nil {
-		return err
-	}
-	for n := range cap(g.slots) {
-		if err := g.take(ctx, g.slots); err != nil {
-			g.free(n)
-			<-g.alone
-			return err
+// giveUp takes me out of the queue, or leaves if it was let in meanwhile.
+func (g *gate) giveUp(ctx context.Context, me *atGate) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-me.decided:
+		if me.err == nil {
+			g.inside--
+			g.admit()
+		}
+	default:
+		for i, w := range g.queue {
+			if w == me {
+				g.queue = append(g.queue[:i], g.queue[i+1:]...)
+				break
+			}
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
-func (g *gate) leaveAlone() {
-	g.free(cap(g.slots))
-	<-g.alone
+// leave makes room, for more than before if all went well and for less if the
+// transaction was thwarted.
+func (g *gate) leave(thwarted bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside--
+	if thwarted {
+		g.limit = max(1, g.limit/2)
+	} else {
+		g.limit = min(float64(g.slots), g.limit+1/(successes*g.limit))
+	}
+	g.admit()
 }
 
-func (g *gate) free(n int) {
-	for range n {
-		<-g.slots
+func (g *gate) admit() {
+	for len(g.queue) > 0 && g.free() {
+		g.inside++
+		close(g.queue[0].decided)
+		g.queue[0] = nil
+		g.queue = g.queue[1:]
+	}
+	if g.closed && g.inside == 0 {
+		select {
+		case <-g.empty:
+		default:
+			close(g.empty)
+		}
 	}
 }
 
-func (g *gate) take(ctx context.Context, from chan<- struct{}) error {
-	select {
-	case from <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-g.closed:
-		return ErrClosed
-	}
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.queue)
 }
 
 // close refuses those who come and those who wait, and returns when nobody is
 // inside; false if it was closed before.
 func (g *gate) close() (first bool) {
-	g.once.Do(func() {
-		first = true
-		close(g.closed)
-	})
-	if first {
-		for range cap(g.slots) {
-			g.slots <- struct{}{}
-		}
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return false
 	}
-	return first
+	g.closed = true
+	for _, w := range g.queue {
+		w.err = ErrClosed
+		close(w.decided)
+	}
+	g.queue = nil
+	g.admit()
+	g.mu.Unlock()
+	<-g.empty
+	return true
 }
 
 func (g *gate) isClosed() bool {
-	select {
-	case <-g.closed:
-		return true
-	default:
-		return false
-	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
 }

@@ -35,8 +35,8 @@ func (p *placeholders) numbered(query string) string {
 	return text
 }
 
-// number replaces each ? outside of quotes and comments by $1, $2 and so on, and
-// each ?? by ?, which is an operator of PostgreSQL.
+// number replaces each ? outside of quotes and comments by $1, $2 and so on, ?3
+// by $3, and ?? by ?, which is an operator of PostgreSQL.
 func number(query string) string {
 	var b strings.Builder
 	n := 0
@@ -52,6 +52,8 @@ func number(query string) string {
 		case strings.HasPrefix(query[i:], "??"):
 			b.WriteByte('?')
 			i++
+		case i+1 < len(query) && isDigit(query[i+1]): // ?1 says which
+			b.WriteByte('$')
 		default:
 			n++
 			b.WriteByte('$')
@@ -127,7 +129,7 @@ func dollarQuoted(s string) int {
 	for end < len(s) && inName(s[end]) {
 		end++
 	}
-	if end == len(s) || s[end] != '$' || s[1] >= '0' && s[1] <= '9' {
+	if end == len(s) || s[end] != '$' || isDigit(s[1]) {
 		return 0
 	}
 	tag := s[:end+1]
@@ -137,6 +139,8 @@ func dollarQuoted(s string) int {
 	return len(s)
 }
 
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
 func inName(c byte) bool {
-	return c == '_' || c >= '0' && c <= '9' || (c|0x20) >= 'a' && (c|0x20) <= 'z' || c >= 0x80
+	return c == '_' || isDigit(c) || (c|0x20) >= 'a' && (c|0x20) <= 'z' || c >= 0x80
 }

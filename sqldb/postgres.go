@@ -14,7 +14,8 @@ type postgres struct {
 	db      *DB
 	conns   *sql.DB
 	replay  *sql.DB // of openRows
-	gate    *gate
+	gate    *gate   // of Update
+	singles *gate   // of Write
 	busy    time.Duration
 	queries placeholders
 }
@@ -27,11 +28,11 @@ func openPostgres(ctx context.Context, db *DB, dsn string, o Options) error {
 		}
 		return fmt.Errorf("sqldb: the database URL: %w", err)
 	}
-	e := &postgres{db: db, conns: conns, replay: sql.OpenDB(replay{}), gate: newGate(o.Writers, o.MaxWaiting), busy: o.BusyTimeout}
+	e := &postgres{db: db, conns: conns, replay: sql.OpenDB(replay{}), gate: newGate(o.Writers, o.MaxWaiting), singles: newGate(o.Writers, o.MaxWaiting), busy: o.BusyTimeout}
 	// A transaction that writes may also read beside it: connections for
 	// readers are left however many write.
-	conns.SetMaxOpenConns(o.Readers + o.Writers + 1) // one looks for foreign commits
-	conns.SetMaxIdleConns(o.Readers + o.Writers + 1)
+	conns.SetMaxOpenConns(o.Readers + 2*o.Writers + 1) // one looks for foreign commits
+	conns.SetMaxIdleConns(o.Readers + 2*o.Writers + 1)
 	conns.SetConnMaxIdleTime(time.Minute)
 	err = e.check(ctx)
 	if err == nil {
@@ -73,10 +74,15 @@ func (e *postgres) check(ctx context.Context) error {
 
 func (e *postgres) dialect() Dialect  { return PostgreSQL }
 func (e *postgres) pool() *sql.DB     { return e.conns }
-func (e *postgres) waiting() int      { return int(e.gate.waiting.Load()) }
-func (e *postgres) close() bool       { return e.gate.close() }
+func (e *postgres) waiting() int      { return e.gate.count() }
 func (e *postgres) isClosed() bool    { return e.gate.isClosed() }
 func (e *postgres) disconnect() error { return errors.Join(e.conns.Close(), e.replay.Close()) }
+
+func (e *postgres) close() bool {
+	first := e.gate.close()
+	e.singles.close()
+	return first
+}
 
 func (e *postgres) view(ctx context.Context, f func(context.Context, Tx) error) error {
 	conn, err := e.begin(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -109,10 +115,10 @@ func (e *postgres) write(ctx context.Context, query string, args []any, scan fun
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := e.gate.enter(ctx); err != nil {
+	if err := e.singles.enter(ctx, false); err != nil {
 		return err
 	}
-	defer e.gate.leave()
+	defer e.singles.leave(false)
 	rows, err := e.conns.QueryContext(ctx, e.queries.numbered(query), args...)
 	if err != nil {
 		return err

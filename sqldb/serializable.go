@@ -10,12 +10,10 @@ import (
 	"time"
 )
 
-// How a transaction that others thwarted is tried again: beside them a few
-// times, then alone among those of this process, until Options.BusyTimeout has
+// A transaction that others thwarted is tried again until Options.BusyTimeout has
 // passed. What a unique key refused is tried again only so often: the row that
 // is in the way may have come from a transaction beside it, or be an old one.
 const (
-	triesBeside   = 4
 	triesOfUnique = 3
 	firstPause    = time.Millisecond
 	longestPause  = 100 * time.Millisecond
@@ -49,27 +47,25 @@ func (e *postgres) update(ctx context.Context, f func(context.Context, Tx) error
 }
 
 func (e *postgres) try(ctx context.Context, try int, f func(context.Context, Tx) error) error {
-	enter, leave := e.gate.enter, e.gate.leave
-	if try > triesBeside {
-		enter, leave = e.gate.enterAlone, e.gate.leaveAlone
-	}
-	if err := enter(ctx); err != nil {
+	if err := e.gate.enter(ctx, try > 1); err != nil {
 		return err
 	}
-	defer leave()
+	thwarted := false
+	defer func() { e.gate.leave(thwarted) }()
 	err := e.transact(ctx, "BEGIN ISOLATION LEVEL SERIALIZABLE", f)
 	if err != nil && try < triesOfUnique && sqlState(err) == uniqueViolation {
 		return again{err}
 	}
+	_, thwarted = err.(again)
 	return err
 }
 
 // migrate runs f behind all others that migrate the database.
 func (e *postgres) migrate(ctx context.Context, f func(context.Context, Tx) error) error {
-	if err := e.gate.enter(ctx); err != nil {
+	if err := e.gate.enter(ctx, false); err != nil {
 		return err
 	}
-	defer e.gate.leave()
+	defer e.gate.leave(false)
 	return e.transact(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED", func(ctx context.Context, tx Tx) error {
 		// The lock ends with the transaction. Its name is the toolkit's own.
 		if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('cleave migrate', 0))"); err != nil {
@@ -79,9 +75,13 @@ func (e *postgres) migrate(ctx context.Context, f func(context.Context, Tx) erro
 	})
 }
 
+// settings of a transaction. A scan of a small table would make whoever writes
+// anything to it thwart whoever has read one row of it; an index does not.
+const settings = "; SET LOCAL lock_timeout = %d; SET LOCAL enable_seqscan = off"
+
 // transact runs f once, in a transaction that begin begins.
 func (e *postgres) transact(ctx context.Context, begin string, f func(context.Context, Tx) error) error {
-	conn, err := e.begin(ctx, fmt.Sprintf("%s; SET LOCAL lock_timeout = %d", begin, e.busy.Milliseconds()))
+	conn, err := e.begin(ctx, fmt.Sprintf(begin+settings, e.busy.Milliseconds()))
 	if err != nil {
 		return err
 	}

@@ -11,11 +11,10 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite"
-
 	"github.com/cleave-go/cleave/bus"
 	"github.com/cleave-go/cleave/bus/bustest"
 	"github.com/cleave-go/cleave/bus/membus"
+	"github.com/cleave-go/cleave/conformance/internal/dbtest"
 	"github.com/cleave-go/cleave/event"
 	"github.com/cleave-go/cleave/outbox"
 	"github.com/cleave-go/cleave/sqldb"
@@ -29,7 +28,7 @@ func onEach(t *testing.T, test func(t *testing.T, b bus.Bus)) {
 
 func open(t testing.TB, path string) *sqldb.DB {
 	t.Helper()
-	db, err := sqldb.Open(t.Context(), "sqlite:"+path, nil)
+	db, err := sqldb.Open(t.Context(), dbtest.At(t, path), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +68,7 @@ type view struct {
 func newView(t testing.TB, db *sqldb.DB) *view {
 	v := &view{t, db}
 	err := db.Update(t.Context(), func(ctx context.Context, tx sqldb.Tx) error {
-		_, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS seen (n INTEGER PRIMARY KEY, position INTEGER, kind TEXT)`)
+		_, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS seen (n `+dbtest.Serial(db)+`, position BIGINT, kind TEXT)`)
 		return err
 	})
 	if err != nil {

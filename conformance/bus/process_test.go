@@ -15,6 +15,7 @@ import (
 	"github.com/cleave-go/cleave/bus"
 	"github.com/cleave-go/cleave/bus/bustest"
 	"github.com/cleave-go/cleave/bus/natsbus"
+	"github.com/cleave-go/cleave/conformance/internal/dbtest"
 	"github.com/cleave-go/cleave/outbox"
 	"github.com/cleave-go/cleave/sqldb"
 )
@@ -23,7 +24,7 @@ import (
 // relay of one database and a consumer of it in another.
 func TestMain(m *testing.M) {
 	if os.Getenv("BUS_TEST_URL") == "" {
-		os.Exit(m.Run())
+		dbtest.Main(m, "Consumer|Effect|Message|Failure|Wait|Place|Committed|Handler|Once|Commit|Park|Lane|Sources|Killing|T14|T17|T24|T34|Relay")
 	}
 	if err := child(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -32,11 +33,11 @@ func TestMain(m *testing.M) {
 }
 
 func child(ctx context.Context) error {
-	source, err := sqldb.Open(ctx, "sqlite:"+os.Getenv("BUS_TEST_SOURCE"), nil)
+	source, err := sqldb.Open(ctx, os.Getenv("BUS_TEST_SOURCE"), nil)
 	if err != nil {
 		return err
 	}
-	sink, err := sqldb.Open(ctx, "sqlite:"+os.Getenv("BUS_TEST_SINK"), nil)
+	sink, err := sqldb.Open(ctx, os.Getenv("BUS_TEST_SINK"), nil)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func spawn(t *testing.T, b *broker, source, sink string) (kill func()) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "BUS_TEST_URL="+b.url, "BUS_TEST_SOURCE="+source, "BUS_TEST_SINK="+sink)
+	cmd.Env = append(os.Environ(), "BUS_TEST_URL="+b.url, "BUS_TEST_SOURCE="+dbtest.At(t, source), "BUS_TEST_SINK="+dbtest.At(t, sink))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -112,10 +113,8 @@ func TestTrapT17ARestoredTableIsNotPublishedOverItsFuture(t *testing.T) {
 		db := open(t, path)
 		add(t, db, 5)
 		db.Close()
-		backup := t.TempDir()
-		if err := os.CopyFS(backup, os.DirFS(filepath.Dir(path))); err != nil {
-			t.Fatal(err)
-		}
+		backup := filepath.Join(t.TempDir(), "order.db")
+		dbtest.Copy(t, path, backup)
 		db = open(t, path)
 		stop := start(t, outbox.NewRelay("order", db, b, nil).Run)
 		add(t, db, 5)
@@ -124,7 +123,7 @@ func TestTrapT17ARestoredTableIsNotPublishedOverItsFuture(t *testing.T) {
 		f.Stop()
 		stop()
 
-		old := open(t, filepath.Join(backup, "order.db"))
+		old := open(t, backup)
 		ctx, cancel := context.WithTimeout(t.Context(), bustest.Patience)
 		defer cancel()
 		errs := make(chan error, 2)
@@ -150,10 +149,8 @@ func TestTrapT17ARestoredTableThatHasGrownAgainIsNotPublishedEither(t *testing.T
 	db := open(t, path)
 	add(t, db, 5)
 	db.Close()
-	backup := t.TempDir()
-	if err := os.CopyFS(backup, os.DirFS(filepath.Dir(path))); err != nil {
-		t.Fatal(err)
-	}
+	backup := filepath.Join(t.TempDir(), "order.db")
+	dbtest.Copy(t, path, backup)
 	db = open(t, path)
 	stop := start(t, outbox.NewRelay("order", db, b, nil).Run)
 	add(t, db, 5)
@@ -162,7 +159,7 @@ func TestTrapT17ARestoredTableThatHasGrownAgainIsNotPublishedEither(t *testing.T
 	f.Stop()
 	stop()
 
-	old := open(t, filepath.Join(backup, "order.db"))
+	old := open(t, backup)
 	add(t, old, 8)
 	ctx, cancel := context.WithTimeout(t.Context(), bustest.Patience)
 	defer cancel()

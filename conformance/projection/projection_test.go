@@ -13,10 +13,9 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite"
-
 	"github.com/cleave-go/cleave/bus"
 	"github.com/cleave-go/cleave/bus/membus"
+	"github.com/cleave-go/cleave/conformance/internal/dbtest"
 	"github.com/cleave-go/cleave/event"
 	"github.com/cleave-go/cleave/eventsource"
 	"github.com/cleave-go/cleave/eventsource/sqlstore"
@@ -61,7 +60,7 @@ func view(fail func() bool) projection.Projection {
 				case revised:
 					amount = e.By
 				}
-				_, err := tx.ExecContext(ctx, `INSERT INTO view (id, total) VALUES (?, ?) ON CONFLICT DO UPDATE SET total = total + excluded.total`, e.Stream.ID, amount)
+				_, err := tx.ExecContext(ctx, `INSERT INTO view (id, total) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET total = view.total + excluded.total`, e.Stream.ID, amount)
 				if err == nil && fail() {
 					return errFail
 				}
@@ -85,9 +84,11 @@ func never() bool { return false }
 
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
+func TestMain(m *testing.M) { dbtest.Main(m, "") }
+
 func open(t testing.TB, path string) *sqldb.DB {
 	t.Helper()
-	db, err := sqldb.Open(t.Context(), "sqlite:"+path, nil)
+	db, err := sqldb.Open(t.Context(), dbtest.At(t, path), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,7 @@ import (
 	"testing/fstest"
 
 	"connectrpc.com/connect/v2"
-	_ "modernc.org/sqlite"
-
+	"github.com/cleave-go/cleave/conformance/internal/dbtest"
 	"github.com/cleave-go/cleave/discovery"
 	"github.com/cleave-go/cleave/internal/echoapi"
 	"github.com/cleave-go/cleave/rpi"
@@ -56,14 +55,14 @@ func (l *ledger) Store(ctx context.Context, r *echoapi.EchoRequest) (res *echoap
 	l.entered.Add(1)
 	err = l.db.Update(ctx, func(ctx context.Context, tx sqldb.Tx) error {
 		res, err = rpi.Once(ctx, tx, func() (*echoapi.EchoResponse, error) {
-			row, err := tx.ExecContext(ctx, "INSERT INTO ledger (text) VALUES (?)", r.Text)
-			if err != nil {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO ledger (text) VALUES (?)", r.Text); err != nil {
 				return nil, err
 			}
 			if l.fail.Swap(false) {
 				return nil, connect.NewError(connect.CodeUnavailable, errNotNow.Error())
 			}
-			n, err := row.LastInsertId()
+			var n int64
+			err := tx.QueryRowContext(ctx, "SELECT count(*) FROM ledger").Scan(&n)
 			return &echoapi.EchoResponse{Number: n, Text: r.Text}, err
 		})
 		return err
@@ -86,13 +85,13 @@ func cutting(next http.Handler) http.Handler {
 
 func TestARepeatedCallIsAnsweredWithTheReplyOfTheFirst(t *testing.T) {
 	t.Parallel()
-	db, err := sqldb.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "l.db"), nil)
+	db, err := sqldb.Open(t.Context(), dbtest.At(t, filepath.Join(t.TempDir(), "l.db")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
 	if err := db.Migrate(t.Context(), fstest.MapFS{
-		"1.sql": {Data: []byte("CREATE TABLE ledger (n INTEGER PRIMARY KEY, text TEXT NOT NULL)")},
+		"1.sql": {Data: []byte("CREATE TABLE ledger (n " + dbtest.Serial(db) + ", text TEXT NOT NULL)")},
 		"2.sql": {Data: []byte(rpi.OnceSchema)},
 	}); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cleave-go/cleave/conformance/internal/dbtest"
 	"github.com/cleave-go/cleave/internal/echoapi"
 	"github.com/cleave-go/cleave/rpi"
 	"github.com/cleave-go/cleave/rpi/grpcwire"
@@ -26,7 +27,7 @@ import (
 func TestMain(m *testing.M) {
 	switch os.Getenv("CLEAVE_TEST_PROCESS") {
 	case "":
-		os.Exit(m.Run())
+		dbtest.Main(m, "TestARepeatedCall")
 	case "bare":
 		exit(bare())
 	case "service":

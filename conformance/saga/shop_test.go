@@ -13,10 +13,9 @@ import (
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite"
-
 	"github.com/cleave-go/cleave/bus"
 	"github.com/cleave-go/cleave/bus/membus"
+	"github.com/cleave-go/cleave/conformance/internal/dbtest"
 	"github.com/cleave-go/cleave/event"
 	"github.com/cleave-go/cleave/outbox"
 	"github.com/cleave-go/cleave/saga"
@@ -103,6 +102,8 @@ var tables = map[string]string{
 	"accounting": "CREATE TABLE IF NOT EXISTS holds (id TEXT PRIMARY KEY, times INTEGER)",
 }
 
+func TestMain(m *testing.M) { dbtest.Main(m, "") }
+
 // open opens a system without starting any service.
 func open(t testing.TB, dir string, b bus.Bus, create *saga.Saga[order], c chaos) *shop {
 	t.Helper()
@@ -120,7 +121,7 @@ func open(t testing.TB, dir string, b bus.Bus, create *saga.Saga[order], c chaos
 func (s *shop) open(name string) *sqldb.DB {
 	s.t.Helper()
 	ctx := context.Background()
-	db, err := sqldb.Open(ctx, "sqlite:"+filepath.Join(s.dir, name+".db"), nil)
+	db, err := sqldb.Open(ctx, dbtest.At(s.t, filepath.Join(s.dir, name+".db")), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -235,7 +236,7 @@ func (s *shop) handlers(name string) []saga.Handler {
 		}
 	default:
 		return []saga.Handler{
-			handle(s, authorize, "INSERT INTO holds VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1", func(ref) none { return none{} }),
+			handle(s, authorize, "INSERT INTO holds VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET times = holds.times + 1", func(ref) none { return none{} }),
 			handle(s, reverse, "DELETE FROM holds WHERE id = ?", func(ref) none { return none{} }),
 		}
 	}

@@ -32,6 +32,7 @@ func TestPlaceholdersAreReplacedOutsideOfQuotesAndComments(t *testing.T) {
 		"SELECT $$?$$ || ?::text || ?::text":                           "?ab",
 		"SELECT $x$?$$?$x$ || ?::text || ?::text":                      "?$$?ab",
 		`SELECT ?::text || ?::text || ('{"k":1}'::jsonb ?? 'k')::text`: "abtrue",
+		"SELECT ?2::text || ?1::text || ?2::text":                      "bab",
 		"SELECT $2::text || $1::text":                                  "ba",
 	} {
 		for range 2 {

@@ -10,12 +10,18 @@ import (
 	"github.com/cleave-go/cleave/sqldb"
 )
 
+// tables are the names of all tables.
+var tables = map[sqldb.Dialect]string{
+	sqldb.SQLite:     `SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name`,
+	sqldb.PostgreSQL: `SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename`,
+}
+
 // dump returns all rows of all tables that are not the toolkit's, in an order
 // of their own.
 func dump(t testing.TB, db *sqldb.DB) string {
 	t.Helper()
 	var all []string
-	for _, table := range column(t, db, `SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name`) {
+	for _, table := range column(t, db, tables[db.Dialect()]) {
 		if table == "schema_migration" || strings.HasPrefix(table, "es_") || strings.HasPrefix(table, "saga_") || strings.HasPrefix(table, "sqlite_") {
 			continue
 		}

@@ -1,7 +1,10 @@
 package pgtest
 
 import (
+	"fmt"
+	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -50,4 +53,29 @@ func Database(t testing.TB) string {
 		}
 	})
 	return s.URL("app", name)
+}
+
+// Copy returns the URL of a copy of a database of Database that nobody has open.
+func Copy(t testing.TB, of string) string {
+	t.Helper()
+	s := Shared(t)
+	name := fmt.Sprintf("copy%d", s.created.Add(1))
+	if err := s.admin("CREATE DATABASE " + name + " OWNER app TEMPLATE " + databaseOf(t, of)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.drop(name); err != nil {
+			t.Error(err)
+		}
+	})
+	return s.URL("app", name)
+}
+
+func databaseOf(t testing.TB, raw string) string {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(u.Path, "/")
 }

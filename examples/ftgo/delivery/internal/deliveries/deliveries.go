@@ -100,7 +100,7 @@ func Accept(ctx context.Context, tx sqldb.Tx, orderID string, readyBy time.Time)
 
 // Ready notes that the food can be picked up.
 func Ready(ctx context.Context, tx sqldb.Tx, orderID string) error {
-	_, err := tx.ExecContext(ctx, `UPDATE delivery SET ready = 1 WHERE order_id = ?`, orderID)
+	_, err := tx.ExecContext(ctx, `UPDATE delivery SET ready = TRUE WHERE order_id = ?`, orderID)
 	return err
 }
 
@@ -217,7 +217,7 @@ func BatchGet(ctx context.Context, db *sqldb.DB, orderIDs []string) ([]Delivery,
 	return list(ctx, db, selectDelivery+` WHERE d.order_id IN (?`+strings.Repeat(", ?", len(orderIDs)-1)+`)`, args...)
 }
 
-const selectDelivery = `SELECT d.order_id, d.consumer_id, d.restaurant_id, d.status, d.courier_id, coalesce(c.available, 0), d.ready, d.pick_up_time, d.delivery_time
+const selectDelivery = `SELECT d.order_id, d.consumer_id, d.restaurant_id, d.status, d.courier_id, coalesce(c.available, FALSE), d.ready, d.pick_up_time, d.delivery_time
 	FROM delivery d LEFT JOIN courier c ON c.id = d.courier_id`
 
 type querier interface {

@@ -139,7 +139,7 @@ func List(ctx context.Context, db *sqldb.DB, q Query) ([]Order, error) {
 		since = q.Since.UnixNano()
 	}
 	rows, err := db.QueryContext(ctx, `SELECT id, consumer_id, restaurant_id, status, rejection_reason, placed_at, line_items, total, delivery_address, delivery_time
-		FROM history WHERE consumer_id = ?1 AND (?2 = '' OR status = ?2) AND (?3 = '' OR instr(search, ?3) > 0) AND placed_at >= ?4
+		FROM history WHERE consumer_id = ?1 AND (?2 = '' OR status = ?2) AND (?3 = '' OR replace(search, ?3, '') <> search) AND placed_at >= ?4
 		AND (?6 = '' OR (placed_at, id) < (?5, ?6))
 		ORDER BY placed_at DESC, id DESC LIMIT ?7`,
 		q.ConsumerID, q.Status, strings.ToLower(q.Keyword), since, q.After.PlacedAt, q.After.ID, q.Limit)

@@ -118,7 +118,7 @@ func (rs *Restaurants) BatchGet(ctx context.Context, ids []string) ([]Restaurant
 // before (0: all), newest first, of those whose name or menu contains search.
 func (rs *Restaurants) List(ctx context.Context, search string, before int64, limit int) ([]Restaurant, error) {
 	return rs.list(ctx, selectRestaurant+`
-		WHERE (?1 = 0 OR seq < ?1) AND (?2 = '' OR instr(search, ?2) > 0)
+		WHERE (CAST(?1 AS bigint) = 0 OR seq < ?1) AND (?2 = '' OR replace(search, ?2, '') <> search)
 		ORDER BY seq DESC LIMIT ?3`, before, strings.ToLower(search), limit)
 }
 
