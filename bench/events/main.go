@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -22,13 +24,15 @@ type effort struct {
 	records int           // that are read, relayed and projected in a round
 	rate    int           // events a second whose way is timed
 	timed   time.Duration
-	rebuild int // events; 0: none
+	rebuild int    // events; 0: none
+	url     string // of an empty database of PostgreSQL; empty: none
 }
 
 func main() {
 	e := effort{rounds: 5, round: 2 * time.Second, records: 50_000, rate: 1000, timed: 10 * time.Second, rebuild: 1_000_000}
 	dir := flag.String("dir", "", "folder for databases, on the disk to be measured (default: that of temporary files)")
-	only := flag.String("only", "", "only the section with this name")
+	only := flag.String("only", "", "only the sections with this in their name, or latency, or rebuild")
+	flag.StringVar(&e.url, "postgres", "", "URL of an empty database of PostgreSQL, to measure that too")
 	flag.IntVar(&e.rounds, "rounds", e.rounds, "rounds, of which the best counts")
 	flag.IntVar(&e.rebuild, "rebuild", e.rebuild, "events of the rebuild, 0 for none")
 	flag.Parse()
@@ -81,8 +85,12 @@ func run(ctx context.Context, w io.Writer, dir, only string, e effort) error {
 	fmt.Fprintf(w, "%s, %s/%s, %d CPUs; SQLite with fsync; best of %d rounds\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), e.rounds)
 	b := &bench{effort: e, dir: dir}
 	var missed error
-	for _, s := range sections {
-		if only != "" && s.name != only {
+	all := sections
+	if e.url != "" {
+		all = slices.Concat(sections, onPostgres)
+	}
+	for _, s := range all {
+		if only != "" && !strings.Contains(s.name, only) {
 			continue
 		}
 		if err := s.compare(ctx, w, b); errors.Is(err, errGate) {

@@ -82,6 +82,12 @@ func scanner(ctx context.Context, path, text string) (func(ctx context.Context, 
 	if err != nil {
 		return nil, err
 	}
+	return scannerOf(ctx, conn, text)
+}
+
+func scannerOf(ctx context.Context, conn interface {
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}, text string) (func(ctx context.Context, args ...any) (int, error), error) {
 	st, err := conn.PrepareContext(ctx, text)
 	if err != nil {
 		return nil, err
