@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,7 +167,7 @@ func TestAPeerOfOursIsPingedForAsLongAsAStreamIsSilent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				pings := 0
+				var pings atomic.Int64
 				_, echo := over(t, func(int) (net.Conn, error) {
 					return peerOf(t, func(p *rawPeer) {
 						go func() {
@@ -180,7 +181,7 @@ func TestAPeerOfOursIsPingedForAsLongAsAStreamIsSilent(t *testing.T) {
 								return
 							}
 							if f.kind == ping && f.flags&ack == 0 {
-								pings++
+								pings.Add(1)
 								go p.write(frame(ping, ack, 0, f.payload))
 							}
 						}
@@ -189,8 +190,8 @@ func TestAPeerOfOursIsPingedForAsLongAsAStreamIsSilent(t *testing.T) {
 				if res, err := echo.Echo(t.Context(), &echoapi.EchoRequest{}); err != nil || res.GetText() != "late" {
 					t.Errorf("got %v, %v", res, err)
 				}
-				if pings < c.least || pings > c.most {
-					t.Errorf("%d pings in 10 minutes, want %d to %d", pings, c.least, c.most)
+				if n := int(pings.Load()); n < c.least || n > c.most {
+					t.Errorf("%d pings in 10 minutes, want %d to %d", n, c.least, c.most)
 				}
 			})
 		})

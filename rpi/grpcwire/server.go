@@ -136,7 +136,7 @@ func (s *Server) enter(nc net.Conn) *serverConn {
 	c := s.newConn(nc)
 	s.conns[c] = struct{}{}
 	if s.leaving != nil {
-		go c.drainCalls(s.leaving)
+		c.drainCalls(s.leaving)
 	}
 	return c
 }
@@ -162,7 +162,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.leaving = ctx
 		s.workers.close()
 		for c := range s.conns {
-			go c.drainCalls(ctx)
+			c.drainCalls(ctx)
 		}
 	}
 	s.mu.Unlock()

@@ -76,14 +76,18 @@ func expectPreface(nc net.Conn, first []byte) ([]byte, error) {
 // not say that they were not begun.
 const linger = time.Second
 
-// drainCalls tells the client to go elsewhere, and ends the connection when its
-// calls have ended, or with ctx.
+// drainCalls tells the client to go elsewhere, and has the connection end when
+// its calls have ended, or with ctx. No call begins after it has returned.
 func (c *serverConn) drainCalls(ctx context.Context) {
 	c.mu.Lock()
 	c.draining = true
 	c.out = appendGoAway(c.out, c.top, codeNone, "")
 	idle := c.running == 0 && len(c.streams) == 0
 	c.release(false)
+	go c.awaitCalls(ctx, idle)
+}
+
+func (c *serverConn) awaitCalls(ctx context.Context, idle bool) {
 	if !idle {
 		select {
 		case <-c.empty:
