@@ -61,7 +61,11 @@ func TestAnAddressWhereNoHTTP2IsSpokenIsToldApart(t *testing.T) {
 		"one that closes":         {func(*rawPeer) {}, true},
 		"one that says nothing":   {func(p *rawPeer) { p.until(99) }, true},
 		"one that breaks a frame": {answers("\x00\x00"), true},
-		"HTTP/2 that has no time": {func(p *rawPeer) { go io.Copy(io.Discard, p.nc); p.write(frame(settings, 0, 0, nil)) }, false},
+		"HTTP/2 that soon closes": {func(p *rawPeer) {
+			go io.Copy(io.Discard, p.nc) // until it ends
+			p.write(frame(settings, 0, 0, nil))
+			time.Sleep(time.Second)
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
