@@ -44,7 +44,7 @@ var rules = []rule{
 	{"graphql/...", []string{"compose", "rpi", "event", "bus", "auth", "graphql/...", "internal/..."}, "a graph is compiled to a plan of calls"},
 	{"gateway/...", []string{"graphql", "compose", "limit", "rpi", "discovery", "auth", "event", "internal/..."}, "the door knows what stands behind it, not the reverse"},
 	{"contract/...", []string{"event", "internal/...", "contract/..."}, "a contract is about messages, not about who carries them"},
-	{"service/...", []string{"rpi", "rpi/grpcwire", "limit", "discovery", "discovery/...", "bus", "bus/membus", "bus/natsbus", "outbox", "sqldb", "event", "auth", "internal/..."}, "the chassis composes; it owns no pattern"},
+	{"service/...", []string{"rpi", "rpi/grpcwire", "limit", "discovery", "discovery/...", "bus", "bus/membus", "bus/natsbus", "outbox", "eventsource", "sqldb", "event", "auth", "internal/..."}, "the chassis composes; it owns no pattern"},
 	{"docs", nil, "guides; their code is in examples"},
 	{".", nil, "the root is the map"},
 }

@@ -182,7 +182,7 @@ func (s *Saga[D]) Start(ctx context.Context, tx sqldb.Tx, key string, data D) (e
 	if err != nil {
 		return event.ID{}, err
 	}
-	f, err := s.d.flow(row{id: event.NewID(), kind: s.d.name, key: key, data: raw, meta: event.MetaFrom(ctx)})
+	f, err := s.d.flow(row{id: event.NewID(), kind: s.d.name, edition: s.d.edition, key: key, data: raw, meta: event.MetaFrom(ctx)})
 	if err != nil {
 		return event.ID{}, err
 	}

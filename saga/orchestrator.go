@@ -49,8 +49,14 @@ type Orchestrator struct {
 	bus     bus.Bus
 	log     *slog.Logger
 	onError bus.Policy
-	sagas   map[string]*definition
+	sagas   map[edition]*definition
 	timers  timers
+}
+
+// edition names a version of a saga's definition.
+type edition struct {
+	name    string
+	version int
 }
 
 // NewOrchestrator returns an orchestrator of the sagas that service defines.
@@ -59,14 +65,15 @@ func NewOrchestrator(service string, db *sqldb.DB, b bus.Bus, o *Options, sagas 
 	if err := checkName("service", service); err != nil {
 		return nil, fmt.Errorf("saga: %w", err)
 	}
-	r := &Orchestrator{service: service, db: db, bus: b, log: o.logger(), onError: o.onError(), sagas: map[string]*definition{}}
+	r := &Orchestrator{service: service, db: db, bus: b, log: o.logger(), onError: o.onError(), sagas: map[edition]*definition{}}
 	r.timers.init()
 	for _, s := range sagas {
 		d := s.definition()
-		if r.sagas[d.name] != nil {
-			return nil, fmt.Errorf("saga: two sagas are named %s", d.name)
+		e := edition{d.name, d.edition}
+		if r.sagas[e] != nil {
+			return nil, fmt.Errorf("saga: two sagas are named %s, version %d", d.name, d.edition)
 		}
-		r.sagas[d.name] = d
+		r.sagas[e] = d
 	}
 	return r, nil
 }
@@ -178,10 +185,10 @@ func (r *Orchestrator) advance(ctx context.Context, tx sqldb.Tx, id, cause event
 		r.log.Warn("saga: a reply to a saga that is not there", "id", id)
 		return nil
 	}
-	d := r.sagas[row.kind]
+	d := r.find(row.kind, row.edition)
 	if d == nil && err == nil {
 		// Another version of this service knows it; what it awaits it asks again.
-		r.log.Warn("saga: not defined here", "saga", row.kind, "key", row.key)
+		r.log.Warn("saga: not defined here", "saga", row.kind, "version", row.edition, "key", row.key)
 		return nil
 	}
 	var f *flow
@@ -209,7 +216,9 @@ func (r *Orchestrator) advance(ctx context.Context, tx sqldb.Tx, id, cause event
 	return nil
 }
 
-func (r *Orchestrator) find(kind string) *definition { return r.sagas[kind] }
+func (r *Orchestrator) find(kind string, version int) *definition {
+	return r.sagas[edition{kind, version}]
+}
 
 // cannot marks a saga that this program cannot carry on as stuck. It is tried
 // again, by a version that can.
@@ -236,35 +245,4 @@ func (r *Orchestrator) report(before machine.Instance, f *flow) {
 		log.Info("saga: is undone", "step", in.Failure.Step, "code", in.Failure.Code)
 	}
 	r.timers.expect(in.Due)
-}
-
-// Stuck lists the sagas that need a person, those that have waited longest
-// first, at most 1,000.
-func (r *Orchestrator) Stuck(ctx context.Context) ([]Status, error) {
-	rows, err := r.db.QueryContext(ctx, `SELECT `+columns+` FROM saga_instance WHERE stuck <> 0 ORDER BY updated_at LIMIT 1000`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []Status
-	for rows.Next() {
-		row, err := scan(rows, noDefinition)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, row.status())
-	}
-	return list, rows.Err()
-}
-
-// Resume tries the action in hand again now, as if for the first time.
-func (r *Orchestrator) Resume(ctx context.Context, id event.ID) error {
-	return r.db.Update(ctx, func(ctx context.Context, tx sqldb.Tx) error {
-		if _, err := load(ctx, tx, id, noDefinition); errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("%w: %s", ErrUnknown, id)
-		}
-		return r.advance(ctx, tx, id, event.ID{}, func(*flow) (machine.Input, bool) {
-			return machine.Input{Kind: machine.Resume}, true
-		})
-	})
 }

@@ -127,10 +127,11 @@ type Definition interface{ definition() *definition }
 
 // definition is a Saga without its type.
 type definition struct {
-	name  string
-	steps []step
-	plan  machine.Plan
-	zero  func() any // a new *D
+	name    string
+	edition int
+	steps   []step
+	plan    machine.Plan
+	zero    func() any // a new *D
 }
 
 func (s *Saga[D]) definition() *definition { return s.d }
@@ -157,6 +158,16 @@ func Define[D any](name string, steps ...Step[D]) *Saga[D] {
 func (s *Saga[D]) With(p Policy) *Saga[D] {
 	d := *s.d
 	d.plan = d.newPlan(p)
+	return &Saga[D]{&d}
+}
+
+// Version returns the saga as a definition of that version; Define makes version
+// 0. A saga under way goes on by the version that it was started with: give the
+// Orchestrator that one too, until none of it is left. Versions of one name
+// share their keys.
+func (s *Saga[D]) Version(n int) *Saga[D] {
+	d := *s.d
+	d.edition = n
 	return &Saga[D]{&d}
 }
 

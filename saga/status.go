@@ -15,6 +15,7 @@ import (
 type Status struct {
 	ID       event.ID
 	Saga     string
+	Version  int // of the definition it was started with
 	Key      string
 	State    State
 	Step     string  // in hand, or the last one
@@ -28,7 +29,7 @@ type Status struct {
 }
 
 func (r row) status() Status {
-	return Status{ID: r.id, Saga: r.kind, Key: r.key, State: states[r.in.State], Step: r.stepName, Attempts: r.in.Attempts,
+	return Status{ID: r.id, Saga: r.kind, Version: r.edition, Key: r.key, State: states[r.in.State], Step: r.stepName, Attempts: r.in.Attempts,
 		Stuck: r.in.Stuck, Error: r.in.Error, Failure: Failure(r.in.Failure), Due: r.in.Due, Started: r.started, Updated: r.updated}
 }
 
@@ -46,4 +47,4 @@ func find(ctx context.Context, q sqldb.Queryer, d *definition, key string) (Stat
 	return r.status(), err
 }
 
-func noDefinition(string) *definition { return nil }
+func noDefinition(string, int) *definition { return nil }

@@ -31,6 +31,7 @@ func Setup(ctx context.Context, db *sqldb.DB) error {
 type row struct {
 	id       event.ID
 	kind     string
+	edition  int // of the definition that it was started with
 	key      string
 	version  int64
 	in       machine.Instance
@@ -56,7 +57,7 @@ type progress struct {
 	Settling bool             `json:"settling,omitempty"`
 }
 
-const columns = `id, kind, key, version, state, step, data, progress, meta, stuck, error, started_at, updated_at`
+const columns = `id, kind, definition, key, version, state, step, data, progress, meta, stuck, error, started_at, updated_at`
 
 // conflictError says that somebody else advanced the saga meanwhile.
 type conflictError struct{ id event.ID }
@@ -65,14 +66,14 @@ func (e conflictError) Error() string { return "saga: " + e.id.String() + " was 
 
 // scan reads a row. find resolves its steps' names: it returns nil for a saga
 // this program does not know, whose step numbers then mean nothing.
-func scan(s interface{ Scan(...any) error }, find func(kind string) *definition) (row, error) {
+func scan(s interface{ Scan(...any) error }, find func(kind string, edition int) *definition) (row, error) {
 	var (
 		r                row
 		id, state        string
 		data, prog, meta []byte
 		started, updated int64
 	)
-	if err := s.Scan(&id, &r.kind, &r.key, &r.version, &state, &r.stepName, &data, &prog, &meta,
+	if err := s.Scan(&id, &r.kind, &r.edition, &r.key, &r.version, &state, &r.stepName, &data, &prog, &meta,
 		&r.in.Stuck, &r.in.Error, &started, &updated); err != nil {
 		return row{}, err
 	}
@@ -87,7 +88,7 @@ func scan(s interface{ Scan(...any) error }, find func(kind string) *definition)
 		return row{}, err
 	}
 	p.into(&r.in)
-	if d := find(r.kind); d != nil {
+	if d := find(r.kind, r.edition); d != nil {
 		r.in.Step, r.in.LateStep = d.index(r.stepName), max(d.index(p.LateStep), 0)
 		if r.in.Step < 0 || p.LateStep != "" && d.index(p.LateStep) < 0 {
 			return r, fmt.Errorf("saga: %s %s is at step %s, which it does not have any more", r.kind, r.key, r.stepName)
@@ -118,7 +119,7 @@ func (r *row) progress(d *definition) progress {
 }
 
 // load reads a saga by id; sql.ErrNoRows when there is none.
-func load(ctx context.Context, q sqldb.Queryer, id event.ID, find func(string) *definition) (row, error) {
+func load(ctx context.Context, q sqldb.Queryer, id event.ID, find func(string, int) *definition) (row, error) {
 	return scan(q.QueryRowContext(ctx, `SELECT `+columns+` FROM saga_instance WHERE id = ?`, id.String()), find)
 }
 
@@ -136,8 +137,8 @@ func (r *row) save(ctx context.Context, tx sqldb.Tx, d *definition) error {
 	}
 	step, state := d.steps[r.in.Step].name, string(states[r.in.State])
 	if r.version == 0 {
-		_, err := tx.ExecContext(ctx, `INSERT INTO saga_instance (`+columns+`, due_at) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			r.id.String(), r.kind, r.key, state, step, string(r.data), string(prog), string(meta), stuck, r.in.Error,
+		_, err := tx.ExecContext(ctx, `INSERT INTO saga_instance (`+columns+`, due_at) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			r.id.String(), r.kind, r.edition, r.key, state, step, string(r.data), string(prog), string(meta), stuck, r.in.Error,
 			r.started.UnixMilli(), r.updated.UnixMilli(), due)
 		return err
 	}

@@ -61,6 +61,7 @@ func (p *process) adminMux() *http.ServeMux {
 		mux.HandleFunc("GET /loglevel", p.showLevel)
 		mux.HandleFunc("PUT /loglevel", p.setLevel)
 	}
+	mux.Handle("/ops/", p.operate())
 	mux.HandleFunc("GET /debug/flight", p.showFlight)
 	mux.HandleFunc("POST /debug/flight", p.recordFlight)
 	mux.HandleFunc("DELETE /debug/flight", p.endFlight)

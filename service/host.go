@@ -36,13 +36,14 @@ type Host struct {
 	errors  *rpi.ErrorSet
 	server  *connect.Server
 
-	mu       sync.Mutex
-	edge     string // default address of an own listener; "": none
-	handlers []handler
-	workers  []worker
-	checks   []check
-	clients  map[string]*connect.Client // by service called
-	db       *sqldb.DB
+	mu         sync.Mutex
+	edge       string // default address of an own listener; "": none
+	handlers   []handler
+	operations []handler // what is operated, and how
+	workers    []worker
+	checks     []check
+	clients    map[string]*connect.Client // by service called
+	db         *sqldb.DB
 }
 
 type (

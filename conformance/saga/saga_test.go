@@ -295,3 +295,51 @@ func TestWhoAskedTravelsThroughTheSaga(t *testing.T) {
 		t.Errorf("got %+v, want twice %+v", got, want)
 	}
 }
+
+func TestAStuckSagaIsListedAndUndone(t *testing.T) {
+	var silent atomic.Bool
+	silent.Store(true)
+	s := open(t, t.TempDir(), nil, newCreate(time.Minute, saga.Policy{Backoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, StuckAfter: 3}),
+		func(c, _ string) error {
+			if c == createTicket.Command && silent.Load() {
+				return saga.ErrNotYet
+			}
+			return nil
+		}).start()
+	defer s.stop()
+	s.place("o")
+	var stuck []saga.Status
+	s.until("listed as stuck", func() bool {
+		var err error
+		if stuck, err = s.orch.Stuck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return len(stuck) == 1
+	})
+	if list, err := s.orch.List(t.Context(), false); err != nil || len(list) != 1 || list[0].ID != stuck[0].ID {
+		t.Errorf("under way: %+v, %v", list, err)
+	}
+	id := stuck[0].ID
+	if err := s.orch.Undo(t.Context(), id, "the kitchen is closed"); err != nil {
+		t.Fatal(err)
+	}
+	silent.Store(false)
+	s.until("rolled back", func() bool { return s.running() == 0 })
+	if got := s.order("o"); got != "rejected/"+saga.GivenUpCode {
+		t.Errorf("the order is %s", got)
+	}
+	s.balance(1)
+	st, data, err := s.orch.Show(t.Context(), id)
+	if err != nil || st.State != saga.RolledBack || st.Failure.Message != "the kitchen is closed" || len(data) == 0 {
+		t.Errorf("shown as %+v with %s, %v", st, data, err)
+	}
+	if err := s.orch.Undo(t.Context(), id, ""); !errors.Is(err, saga.ErrPastPivot) {
+		t.Errorf("undo of what has ended: %v", err)
+	}
+	if err := s.orch.Undo(t.Context(), event.NewID(), ""); !errors.Is(err, saga.ErrUnknown) {
+		t.Errorf("undo of no saga: %v", err)
+	}
+	if list, err := s.orch.List(t.Context(), true); err != nil || len(list) != 1 {
+		t.Errorf("ended: %+v, %v", list, err)
+	}
+}

@@ -37,6 +37,7 @@ func New(ctx context.Context, host *service.Host) error {
 		return err
 	}
 	host.Run("accounts", accounts.Run)
+	host.Operate("projection", accounts.Operations())
 	host.Run("relay", outbox.NewRelay("accounting", db, host.Bus(), nil).Run)
 	return nil
 }

@@ -36,6 +36,7 @@ func New(ctx context.Context, host *service.Host) error {
 		return err
 	}
 	host.Run("tickets", tickets.Run)
+	host.Operate("projection", tickets.Operations())
 	host.Run("relay", outbox.NewRelay("delivery", db, host.Bus(), nil).Run)
 	return nil
 }

@@ -45,6 +45,7 @@ func New(ctx context.Context, host *service.Host) error {
 		return err
 	}
 	host.Run("replicas", replicas.Run)
+	host.Operate("projection", replicas.Operations())
 	host.Run("relay", outbox.NewRelay("kitchen", db, host.Bus(), nil).Run)
 	return nil
 }

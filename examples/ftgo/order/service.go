@@ -53,6 +53,8 @@ func New(ctx context.Context, host *service.Host) error {
 	})
 	host.Run("replicas", replicas.Run)
 	host.Run("sagas", coordinator.Run)
+	host.Operate("projection", replicas.Operations())
+	host.Operate("saga", coordinator.Operations())
 	host.Run("relay", outbox.NewRelay("order", db, host.Bus(), nil).Run)
 	return nil
 }

@@ -27,5 +27,6 @@ func New(ctx context.Context, host *service.Host) error {
 	}
 	orderhistoryapi.RegisterOrderHistoryServiceHandler(host.Server(), rpc.New(db, views))
 	host.Run("views", views.Run)
+	host.Operate("projection", views.Operations())
 	return nil
 }

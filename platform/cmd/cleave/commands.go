@@ -23,18 +23,22 @@ import (
 func commands() map[string]command {
 	up, logs, deploy, token := &upFlags{}, &logsFlags{}, &deployFlags{}, &tokenFlags{}
 	line := &pipelineFlags{}
+	events, views, sagas := &eventsFlags{}, &projectionFlags{}, &sagaFlags{}
 	return map[string]command{
-		"up":       {flags: up.declare, run: up.up},
-		"down":     {run: down},
-		"status":   {run: status},
-		"logs":     {flags: logs.declare, run: logs.run},
-		"scale":    {run: scale},
-		"restart":  {run: restart},
-		"deploy":   {flags: deploy.declare, run: deploy.run},
-		"token":    {flags: token.declare, run: token.run},
-		"exec":     {run: execute, stop: true},
-		"pipeline": {flags: line.declare, run: line.run},
-		"version":  {run: version},
+		"up":         {flags: up.declare, run: up.up},
+		"down":       {run: down},
+		"status":     {run: status},
+		"logs":       {flags: logs.declare, run: logs.run},
+		"scale":      {run: scale},
+		"restart":    {run: restart},
+		"deploy":     {flags: deploy.declare, run: deploy.run},
+		"token":      {flags: token.declare, run: token.run},
+		"exec":       {run: execute, stop: true},
+		"pipeline":   {flags: line.declare, run: line.run},
+		"events":     {flags: events.declare, run: events.run},
+		"projection": {flags: views.declare, run: views.run},
+		"saga":       {flags: sagas.declare, run: sagas.run},
+		"version":    {run: version},
 	}
 }
 

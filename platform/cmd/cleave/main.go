@@ -52,6 +52,18 @@ const usage = `cleave runs a system of services on this machine.
   cleave pipeline run [SERVICE…] [--stage NAME]… [--force]
                                     pre-commit, commit, integration, component, deploy; without SERVICE for every service
   cleave pipeline hook install      judge what is staged before each git commit
+  cleave events tail SERVICE [-n N] [-f]
+  cleave events show SERVICE POSITION|STREAM
+  cleave events replay SERVICE [--after N]
+                                    all events in order, as lines of JSON
+  cleave events epoch SERVICE [--after N]
+                                    go on with a table that was restored from an older copy
+  cleave projection status|parked [SERVICE]
+  cleave projection rebuild SERVICE NAME
+  cleave projection retry SERVICE NAME STREAM…|--all
+  cleave saga list [SERVICE] [--stuck] [--ended]
+  cleave saga show|resume SERVICE ID
+  cleave saga undo SERVICE ID [--reason TEXT]
   cleave version
 
 Every command takes --json and --dir DIR. Without --dir it acts on the system of the current folder or of one above it,

@@ -86,6 +86,7 @@ const (
 	Failed       // the same, for a technical reason
 	Tick         // time has passed
 	Resume       // somebody wants it tried again now
+	GiveUp       // somebody wants it undone
 )
 
 // Input is what happened, to which command (0: to an action in place).
@@ -121,12 +122,24 @@ func (p Plan) Next(in Instance, x Input, now time.Time) (Instance, []Effect) {
 	case x.Kind == Resume:
 		r.in.Attempts, r.in.Stuck = 0, false
 		r.attempt()
+	case x.Kind == GiveUp && p.Revocable(in):
+		r.giveUp(Failure{Step: r.name(), Code: x.Code, Message: x.Message})
 	case in.Late != 0 && x.Command == in.Late && !in.Settling:
 		r.late(x)
 	case x.Command == in.Awaiting:
 		r.answer(x)
 	}
 	return r.in, r.effects
+}
+
+// Revocable reports whether GiveUp leads back: the pivot is not done, nor is
+// its command, that nothing would undo, on its way.
+func (p Plan) Revocable(in Instance) bool {
+	if in.State != Running || in.Step > p.Pivot {
+		return false
+	}
+	step := p.Steps[in.Step]
+	return in.Step < p.Pivot || in.Awaiting == 0 || step.Undo == CallUndo
 }
 
 // Awaits reports whether an answer to command number n matters to in.

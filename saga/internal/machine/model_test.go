@@ -103,6 +103,8 @@ func (w *world) step() {
 		w.feed(machine.Input{Kind: machine.Tick})
 	case n == 9 && w.rnd.IntN(20) == 0:
 		w.feed(machine.Input{Kind: machine.Resume})
+	case n == 9 && w.rnd.IntN(40) == 0:
+		w.feed(machine.Input{Kind: machine.GiveUp, Code: "GIVEN_UP"})
 	}
 }
 

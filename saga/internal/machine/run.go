@@ -134,10 +134,13 @@ func (r *run) tick() {
 	}
 }
 
-// timeout gives up the step in hand. Its command may still be carried out.
 func (r *run) timeout() {
+	r.giveUp(Failure{Step: r.name(), Code: TimeoutCode, TimedOut: true, Message: r.timeoutMessage()})
+}
+
+// giveUp gives up the step in hand. Its command may still be carried out.
+func (r *run) giveUp(why Failure) {
 	in := &r.in
-	why := Failure{Step: r.name(), Code: TimeoutCode, TimedOut: true, Message: r.timeoutMessage()}
 	if in.Awaiting != 0 && r.p.Steps[in.Step].Undo == CallUndo {
 		in.Late, in.LateStep, in.LateSent = r.number(), in.Step, true
 		r.effects = append(r.effects, Effect{Step: in.Step, Undo: true, Command: in.Late})
