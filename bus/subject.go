@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -18,14 +17,18 @@ import (
 // in ">". What a subject cannot hold (spaces, wildcards, a dot in any other
 // part) becomes "_".
 func Subject(service string, r event.Record) string {
-	lane := r.Stream.Lane()
+	lane := twoDigits(r.Stream.Lane())
 	if to, ok := strings.CutPrefix(r.Stream.Category, "$cmd."); ok {
-		return fmt.Sprintf("cmd.%s.%02d.%s", token(to), lane, tokens(r.Type))
+		return "cmd." + token(to) + "." + lane + "." + tokens(r.Type)
 	}
 	if to, ok := strings.CutPrefix(r.Stream.Category, "$rpl."); ok {
-		return fmt.Sprintf("rpl.%s.%02d.%s", token(to), lane, tokens(r.Type))
+		return "rpl." + token(to) + "." + lane + "." + tokens(r.Type)
 	}
-	return fmt.Sprintf("evt.%s.%s.%02d.%s", token(service), token(r.Stream.Category), lane, tokens(r.Type))
+	return "evt." + token(service) + "." + token(r.Stream.Category) + "." + lane + "." + tokens(r.Type)
+}
+
+func twoDigits(n int) string {
+	return string([]byte{byte('0' + n/10), byte('0' + n%10)})
 }
 
 // Match reports whether a subject matches a pattern, in which a token "*"
@@ -128,7 +131,7 @@ func (f Filter) lanesOf(pattern string) []string {
 	}
 	var all []string
 	for lane := f.Lane; lane < event.Lanes; lane += f.Of {
-		parts[at] = fmt.Sprintf("%02d", lane)
+		parts[at] = twoDigits(lane)
 		all = append(all, strings.Join(parts, "."))
 	}
 	return all
@@ -137,6 +140,9 @@ func (f Filter) lanesOf(pattern string) []string {
 func token(s string) string {
 	if s == "" {
 		return "_"
+	}
+	if !strings.Contains(s, ".") && event.CheckType(s) == nil {
+		return s
 	}
 	return strings.Map(func(r rune) rune {
 		if r == '.' {
@@ -147,6 +153,9 @@ func token(s string) string {
 }
 
 func tokens(s string) string {
+	if event.CheckType(s) == nil {
+		return s // nothing in it has to be replaced
+	}
 	parts := strings.Split(s, ".")
 	for i, p := range parts {
 		parts[i] = token(p)

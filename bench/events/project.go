@@ -121,25 +121,33 @@ func projected(ctx context.Context, table, view *sqldb.DB, version int) (float64
 	if err != nil {
 		return 0, err
 	}
-	bus := membus.New()
-	runner, err := projection.NewRunner(view, bus, &projection.Options{Wait: time.Hour}, projection.Projection{
-		Name: fmt.Sprintf("view%d", version), Sources: []string{service}, Apply: apply,
+	last := make(chan struct{})
+	carrier := membus.New()
+	runner, err := projection.NewRunner(view, carrier, &projection.Options{Wait: time.Hour}, projection.Projection{
+		Name: fmt.Sprintf("view%d", version), Sources: []string{service},
+		Apply: func(ctx context.Context, tx sqldb.Tx, m bus.Message) error {
+			if m.Position == head {
+				close(last)
+			}
+			_, err := tx.ExecContext(ctx, updateView, m.Stream.ID)
+			return err
+		},
 	})
 	if err != nil {
 		return 0, err
 	}
 	start := time.Now()
-	wg.Go(func() { outbox.NewRelay(service, table, bus, nil).Run(ctx) })
+	wg.Go(func() { outbox.NewRelay(service, table, carrier, nil).Run(ctx) })
 	wg.Go(func() { runner.Run(ctx) })
+	select {
+	case <-last:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 	if err := runner.Wait(ctx, fmt.Sprintf("view%d", version), event.Token{}.With(service, epoch, head)); err != nil {
 		return 0, err
 	}
 	return float64(head) / time.Since(start).Seconds(), nil
-}
-
-func apply(ctx context.Context, tx sqldb.Tx, m bus.Message) error {
-	_, err := tx.ExecContext(ctx, updateView, m.Stream.ID)
-	return err
 }
 
 // rebuilt says how long a view of many events takes.

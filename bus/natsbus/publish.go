@@ -106,12 +106,13 @@ type inFlight struct {
 // stream's last sequence, each other one the id of the one before it.
 func (p *publisher) send(ctx context.Context, e end, sent chan<- inFlight) error {
 	name, prev := p.source.Name(), ""
+	prefix := ingest(name)
 	for r, err := range p.source.Feed(ctx, e.at.Position, true) {
 		if err != nil {
 			return fmt.Errorf("read the event table: %w", err)
 		}
 		at := bus.Place{Epoch: bus.EpochAt(e.epochs, r.Position), Position: r.Position}
-		msg, err := encode(name, at.Epoch, r)
+		msg, err := encode(prefix, name, at.Epoch, r)
 		if err != nil {
 			return err
 		}

@@ -21,8 +21,9 @@ func messageID(source string, p event.Position) string {
 	return source + "#" + strconv.FormatUint(uint64(p), 10)
 }
 
-// encode returns r as it is published by service: a CloudEvent in binary mode.
-func encode(service, epoch string, r event.Record) (*nats.Msg, error) {
+// encode returns r as it is published by service, under its ingest prefix: a
+// CloudEvent in binary mode.
+func encode(prefix, service, epoch string, r event.Record) (*nats.Msg, error) {
 	source := cloudevents.Source(service, epoch)
 	h := make(nats.Header, 24)
 	values := make([]string, 0, 24) // one array under all headers
@@ -38,7 +39,7 @@ func encode(service, epoch string, r event.Record) (*nats.Msg, error) {
 	if err := cloudevents.SetHeaders(cloudevents.Event{Source: source, Record: r}, set); err != nil {
 		return nil, fmt.Errorf("natsbus: position %d: %w", r.Position, err)
 	}
-	return &nats.Msg{Subject: ingest(service) + bus.Subject(service, r), Header: h, Data: r.Data}, nil
+	return &nats.Msg{Subject: prefix + bus.Subject(service, r), Header: h, Data: r.Data}, nil
 }
 
 // place returns where in service's table a message belongs; errForeign when it
