@@ -14,7 +14,7 @@ import (
 // the first of these. No reader keeps a snapshot while its consumer works, so
 // the write-ahead log can be cleared.
 const (
-	pageRecords = 512
+	pageRecords = 1024
 	pageBytes   = 4 << 20
 )
 
