@@ -17,8 +17,11 @@
 //     on from there.
 //   - A tail that the broker lost, acknowledged or not, is published again.
 //     When the whole stream was lost, the whole table is.
-//   - A table that is behind its stream, or of another epoch, is not published:
-//     ErrAhead.
+//   - A table that is behind its stream, has other events than it, or is of an
+//     epoch that did not follow the stream's, is not published: ErrAhead. One
+//     that goes on in a new epoch is published from where that begins.
+//   - A subscriber misses nothing that was removed from the stream before it came
+//     or while it was slow, where there is a Feed.
 //   - A subscriber's place is a position. The stream sequence in it is a hint
 //     that is checked, so a stream that was cut back and filled again loses and
 //     repeats nothing.
@@ -39,8 +42,9 @@
 //
 // # What the caller owes
 //
-// Subscribers that fall behind the stream's retention continue with the oldest
-// message there is; what was before it is in the owner's table only.
+// Subscribers that fall behind the stream's retention read what it holds no more
+// from the owner's table, through Options.Feed; without one they get bus.ErrGone
+// rather than messages with a hole. Package service sets it.
 // Nobody else should publish to out.<service>; a foreign message there is
 // skipped by subscribers and costs the publisher one look at the stream.
 //

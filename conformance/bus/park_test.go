@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
@@ -335,4 +336,65 @@ func TestALaneThatIsStuckHoldsUpNoOther(t *testing.T) {
 		start(t, c.Run)
 		until(t, "the other lanes", func() bool { return len(v.positions()) == want })
 	})
+}
+
+// T19: what a consumer remembers of what it has seen is its places, however much
+// that was, and a message that comes again after any time is known.
+func TestTrapT19TheInboxIsOnePlaceForEachLane(t *testing.T) {
+	for _, lanes := range []int{1, 4} {
+		table := bustest.NewTable("order")
+		table.Add(4_000)
+		b := &again{Tables: bus.Tables{table}}
+		v := newView(t, newDB(t))
+		c := bus.Consumer{Name: "view", DB: v.db, Bus: b, Filter: order, Handle: v.add, Logger: quiet, Lanes: lanes}
+		stop := start(t, c.Run)
+		v.waitFor(&c, epochOf(t, table), 4_000)
+		until(t, "everything came twice", func() bool { return b.rounds.Load() >= int32(2*lanes) })
+		stop()
+		v.eachOnce(4_000)
+		var rows int
+		err := v.db.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM es_checkpoint WHERE lane >= 0) + (SELECT count(*) FROM es_inbox_id)
+			+ (SELECT count(*) FROM es_parked_message)`).Scan(&rows)
+		if err != nil || rows != lanes {
+			t.Errorf("%d rows remember what was seen, error %v; want %d", rows, err, lanes)
+		}
+	}
+}
+
+// again is a bus that delivers a table from its beginning, again and again,
+// whatever a subscriber's place is: its messages are years old.
+type again struct {
+	bus.Tables
+	rounds atomic.Int32
+}
+
+func (b *again) Publish(ctx context.Context, _ bus.Source) error { <-ctx.Done(); return nil }
+
+func (b *again) Subscribe(ctx context.Context, f bus.Filter, _ bus.Place) iter.Seq2[bus.Message, error] {
+	return func(yield func(bus.Message, error) bool) {
+		for ctx.Err() == nil {
+			for m, err := range b.Read(ctx, f, bus.Place{}) {
+				if m.Subject == "" && err == nil {
+					continue
+				}
+				if !yield(m, err) {
+					return
+				}
+			}
+			b.rounds.Add(1)
+		}
+	}
+}
+
+func (b *again) Next(ctx context.Context, f bus.Filter, after bus.Place, until event.Position) (event.Position, bool, error) {
+	for m, err := range b.Read(ctx, f, after) {
+		if err != nil || m.Subject != "" {
+			return m.Position, m.Position <= until, err
+		}
+	}
+	return 0, false, nil
+}
+
+func (b *again) Last(ctx context.Context, _ string) (bus.Place, error) {
+	return bus.Place{}, ctx.Err()
 }
