@@ -2,8 +2,10 @@
 package dbtest
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -112,12 +114,17 @@ func At(t testing.TB, path string) string {
 func Copy(t testing.TB, from, to string) {
 	t.Helper()
 	if here.Dialect == sqldb.SQLite {
-		data, err := os.ReadFile(from)
-		if err == nil {
-			err = os.WriteFile(to, data, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
+		for _, suffix := range []string{"", "-wal"} {
+			data, err := os.ReadFile(from + suffix)
+			if errors.Is(err, fs.ErrNotExist) && suffix != "" {
+				continue
+			}
+			if err == nil {
+				err = os.WriteFile(to+suffix, data, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
 		return
 	}

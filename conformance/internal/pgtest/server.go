@@ -156,6 +156,11 @@ func (s *Server) Create() (string, error) {
 	return name, s.admin("CREATE DATABASE " + name + " OWNER app")
 }
 
+// CreateNamed makes an empty database with a name, for good.
+func (s *Server) CreateNamed(name string) error {
+	return s.admin(`CREATE DATABASE "` + name + `" OWNER app`)
+}
+
 // Empty makes a database that Create made free for the next one: that takes a
 // tenth of the time that a new one takes. One that is still in use is removed.
 func (s *Server) Empty(name string) error {
