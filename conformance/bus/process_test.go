@@ -24,7 +24,7 @@ import (
 // relay of one database and a consumer of it in another.
 func TestMain(m *testing.M) {
 	if os.Getenv("BUS_TEST_URL") == "" {
-		dbtest.Main(m, "Consumer|Effect|Message|Failure|Wait|Place|Committed|Handler|Once|Commit|Park|Lane|Sources|Killing|T14|T17|T24|T34|Relay")
+		dbtest.Main(m, "TwoConsumers|AConsumer|Effect|Message|Failure|Wait|Place|Committed|Handler|Once|Commit|Park|Lane|Sources|Killing|T14|T17|T24|T34|Relay")
 	}
 	if err := child(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
