@@ -206,12 +206,12 @@ func (a *Appender) together(ctx context.Context, batch []*waiting) {
 	if err == nil {
 		err = a.db.Write(ctx, appendMany, args, func(rows *sql.Rows) error {
 			var nth int
-			var o outcome
-			if err := rows.Scan(&nth, &o.version, &o.position); err != nil {
+			var c eventsource.Commit
+			if err := rows.Scan(&nth, &c.Version, &c.Position); err != nil {
 				return err
 			}
-			w := batch[nth-1]
-			w.c, written[nth-1] = o.commit(w.stream), true
+			c.Stream = batch[nth-1].stream
+			batch[nth-1].c, written[nth-1] = c, true
 			return nil
 		})
 	}

@@ -13,31 +13,27 @@ import (
 	"github.com/cleave-go/cleave/sqldb"
 )
 
-// On PostgreSQL an append is one statement. It takes the lock of the stream's
-// row before it draws positions, so that they ascend in the stream, and draws
-// none if the stream is not as expected. It reads no index that other appends
-// write to, so that SERIALIZABLE transactions do not thwart each other with it.
+// On PostgreSQL an append is one statement: it changes the stream's row, if that
+// is as expected, and so holds its lock, and then draws positions. So they ascend
+// in the stream, and a conflict draws none. It is put together for what is asked:
+// the server plans it each time, and one for all cases takes five times as long.
 const (
-	appendStream = `WITH s AS (
-		INSERT INTO es_stream AS st (category, id, version)
-		SELECT category, id, n FROM (SELECT ?::text AS category, ?::text AS id, ?::bigint AS n, ?::bigint AS expected) a
-		WHERE (expected IN (0, -1) OR EXISTS (SELECT FROM es_stream e WHERE e.tenant = '' AND e.category = a.category AND e.id = a.id))`
-	// A record that is there already is found before a position is drawn, or, when
-	// it came at the same time, fails the statement.
-	unlessThere    = ` AND NOT EXISTS (SELECT FROM es_event x WHERE x.event_id = ANY(?))`
-	appendStreamTo = ` ON CONFLICT (tenant, category, id) DO UPDATE SET version = st.version + excluded.version
-		WHERE st.archived_at IS NULL AND CASE ?::bigint WHEN -1 THEN true WHEN -2 THEN st.version > 0 ELSE st.version = ? END
-		RETURNING category, id, version),
-	e AS (
-		INSERT INTO es_event (event_id, category, stream_id, version, type, schema, data, meta, recorded_at)
-		SELECT r.event_id, s.category, s.id, s.version - ? + r.nth, r.type, r.schema, r.data, r.meta, ?
-		FROM s, unnest(?::bytea[], ?::text[], ?::bigint[], ?::bytea[], ?::text[]) WITH ORDINALITY AS r(event_id, type, schema, data, meta, nth)
-		ORDER BY r.nth`
-	// In a transaction, which a failed statement would end, such a record is left
-	// out, and the rest taken back.
-	leaveOut     = ` ON CONFLICT (event_id) DO NOTHING`
-	appendResult = ` RETURNING position)
-	SELECT (SELECT version FROM s), (SELECT count(*) FROM e), (SELECT max(position) FROM e)`
+	moveStream = `WITH s AS (UPDATE es_stream SET version = version + ? WHERE tenant = '' AND category = ? AND id = ? AND archived_at IS NULL`
+	newStream  = `WITH s AS (INSERT INTO es_stream (category, id, version) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`
+	anyStream  = `WITH s AS (INSERT INTO es_stream AS st (category, id, version) SELECT ?::text, ?::text, ?::bigint`
+	orMove     = ` ON CONFLICT (tenant, category, id) DO UPDATE SET version = st.version + excluded.version WHERE st.archived_at IS NULL`
+	// A record that is there already is found before a position is drawn. In a
+	// transaction this would make it read what others write.
+	unlessThere = ` NOT EXISTS (SELECT FROM es_event x WHERE x.event_id = ANY(?))`
+
+	intoEvents = ` RETURNING version) INSERT INTO es_event (event_id, category, stream_id, version, type, schema, data, meta, recorded_at) `
+	oneEvent   = `SELECT ?::bytea, ?::text, ?::text, s.version, ?::text, ?::bigint, ?::bytea, ?::text, ?::bigint FROM s`
+	manyEvents = `SELECT r.event_id, ?::text, ?::text, s.version - ? + r.nth, r.type, r.schema, r.data, r.meta, ?::bigint
+		FROM s, unnest(?::bytea[], ?::text[], ?::bigint[], ?::bytea[], ?::text[]) WITH ORDINALITY AS r(event_id, type, schema, data, meta, nth) ORDER BY r.nth`
+	// In a transaction, which a failed statement would end, a record that is there
+	// is left out, and the rest taken back.
+	leaveOut = ` ON CONFLICT (event_id) DO NOTHING`
+	whatCame = ` RETURNING version, position`
 )
 
 // columnsOf are records as the arrays of one statement.
@@ -77,45 +73,67 @@ func expected(x eventsource.Expect) int64 {
 	return -1
 }
 
-func arguments(s event.Stream, x eventsource.Expect, recs []event.Record, alone bool) ([]any, error) {
+// statement puts an append together; alone, it is a transaction.
+func statement(s event.Stream, x eventsource.Expect, recs []event.Record, alone bool) (text string, args []any, err error) {
 	var c columnsOf
-	err := c.add(recs)
-	n, want := int64(len(recs)), expected(x)
-	args := []any{s.Category, s.ID, n, want}
-	if alone {
-		args = append(args, c.ids)
+	if err := c.add(recs); err != nil {
+		return "", nil, err
 	}
-	return append(args, want, want, n, time.Now().UnixMicro(), c.ids, c.types, c.schemas, c.datas, c.metas), err
-}
-
-// outcome is what an append's statement answers.
-type outcome struct {
-	version, position *int64 // nil: the stream was not as expected; no record was written
-	written           int
-}
-
-func (o *outcome) commit(s event.Stream) eventsource.Commit {
-	return eventsource.Commit{Stream: s, Version: uint64(*o.version), Position: event.Position(*o.position)}
+	n := int64(len(recs))
+	check := func(word string) {
+		if alone {
+			text, args = text+word+unlessThere, append(args, c.ids)
+		}
+	}
+	switch want := expected(x); want {
+	case 0:
+		text, args = newStream, []any{s.Category, s.ID, n}
+	case -1:
+		text, args = anyStream, []any{s.Category, s.ID, n}
+		check(" WHERE")
+		text += orMove
+	case -2:
+		text, args = moveStream+` AND version > 0`, []any{n, s.Category, s.ID}
+		check(" AND")
+	default:
+		text, args = moveStream+` AND version = ?`, []any{n, s.Category, s.ID, want}
+	}
+	text += intoEvents
+	if now := time.Now().UnixMicro(); n == 1 {
+		text, args = text+oneEvent, append(args, c.ids[0], s.Category, s.ID, c.types[0], c.schemas[0], c.datas[0], c.metas[0], now)
+	} else {
+		text, args = text+manyEvents, append(args, s.Category, s.ID, n, now, c.ids, c.types, c.schemas, c.datas, c.metas)
+	}
+	if !alone {
+		text += leaveOut
+	}
+	return text + whatCame, args, nil
 }
 
 // appendInTx appends in a transaction that goes on.
 func appendInTx(ctx context.Context, tx sqldb.Tx, s event.Stream, x eventsource.Expect, recs []event.Record) (eventsource.Commit, error) {
-	args, err := arguments(s, x, recs, false)
+	text, args, err := statement(s, x, recs, false)
 	if err != nil {
 		return eventsource.Commit{}, err
 	}
 	for try := 0; ; try++ {
-		var o outcome
-		err := tx.QueryRowContext(ctx, appendStream+appendStreamTo+leaveOut+appendResult, args...).Scan(&o.version, &o.written, &o.position)
-		switch {
-		case err != nil:
+		c, written := eventsource.Commit{Stream: s}, 0
+		rows, err := tx.QueryContext(ctx, text, args...)
+		if err != nil {
 			return eventsource.Commit{}, err
-		case o.written == len(recs):
-			return o.commit(s), nil
-		case o.version != nil:
-			if err := takeBack(ctx, tx, s, *o.version, len(recs)); err != nil {
-				return eventsource.Commit{}, err
-			}
+		}
+		for rows.Next() && err == nil {
+			err = rows.Scan(&c.Version, &c.Position)
+			written++
+		}
+		if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return eventsource.Commit{}, err
+		}
+		if written == len(recs) {
+			return c, nil
+		}
+		if err := takeBack(ctx, tx, s, len(recs), written); err != nil {
+			return eventsource.Commit{}, err
 		}
 		if c, _, err := explain(ctx, tx, s, x, recs); !errors.Is(err, errAgain) || try == maxTries {
 			return c, err
@@ -123,15 +141,25 @@ func appendInTx(ctx context.Context, tx sqldb.Tx, s event.Stream, x eventsource.
 	}
 }
 
-// takeBack undoes an append that left records out because they were there.
-func takeBack(ctx context.Context, tx sqldb.Tx, s event.Stream, version int64, n int) error {
+// takeBack undoes an append of n records that left some out because they were
+// there, if it was not the stream that was in its way.
+func takeBack(ctx context.Context, tx sqldb.Tx, s event.Stream, n, written int) error {
+	var version, last int64
+	err := tx.QueryRowContext(ctx, `SELECT version, (SELECT coalesce(max(version), 0) FROM es_event WHERE tenant = '' AND category = ? AND stream_id = ?)
+		FROM es_stream WHERE tenant = '' AND category = ? AND id = ?`, s.Category, s.ID, s.Category, s.ID).Scan(&version, &last)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && written == 0 && version == last {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	before := version - int64(n)
 	_, err1 := tx.ExecContext(ctx, `DELETE FROM es_event WHERE tenant = '' AND category = ? AND stream_id = ? AND version > ?`, s.Category, s.ID, before)
 	_, err2 := tx.ExecContext(ctx, `UPDATE es_stream SET version = ? WHERE tenant = '' AND category = ? AND id = ?`, before, s.Category, s.ID)
 	if err := errors.Join(err1, err2); err != nil || before > 0 {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `DELETE FROM es_stream WHERE tenant = '' AND category = ? AND id = ?`, s.Category, s.ID)
+	_, err = tx.ExecContext(ctx, `DELETE FROM es_stream WHERE tenant = '' AND category = ? AND id = ?`, s.Category, s.ID)
 	return err
 }
 
@@ -142,7 +170,7 @@ const maxTries = 10
 // appendAlone appends in a transaction of its own. tried says that it was tried
 // and something was in the way.
 func appendAlone(ctx context.Context, db *sqldb.DB, s event.Stream, x eventsource.Expect, recs []event.Record, tried bool) (eventsource.Commit, error) {
-	args, err := arguments(s, x, recs, true)
+	text, args, err := statement(s, x, recs, true)
 	if err != nil {
 		return eventsource.Commit{}, err
 	}
@@ -152,13 +180,11 @@ func appendAlone(ctx context.Context, db *sqldb.DB, s event.Stream, x eventsourc
 				return c, err
 			}
 		}
-		var o outcome
-		err := db.Write(ctx, appendStream+unlessThere+appendStreamTo+appendResult, args, func(rows *sql.Rows) error {
-			return rows.Scan(&o.version, &o.written, &o.position)
-		})
+		c := eventsource.Commit{Stream: s}
+		err := db.Write(ctx, text, args, func(rows *sql.Rows) error { return rows.Scan(&c.Version, &c.Position) })
 		switch {
-		case err == nil && o.version != nil:
-			return o.commit(s), nil
+		case err == nil && c.Version > 0:
+			return c, nil
 		case err != nil && !inTheWay(err):
 			return eventsource.Commit{}, err
 		}
