@@ -161,7 +161,7 @@ func TestAFullDiskFailsAllThatShareTheTransactionAndNoLaterOne(t *testing.T) {
 	wantNotes(t, db, "4")
 }
 
-func TestAReadThenWriteTransactionIsNotRefusedForAForeignCommit(t *testing.T) { // trap T11
+func TestTrapT11AReadThenWriteTransactionIsNotRefusedForAForeignCommit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	one, two := open(t, path), open(t, path)
 	done := make(chan error, 1)

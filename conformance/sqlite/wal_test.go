@@ -11,7 +11,7 @@ import (
 	"github.com/cleave-go/cleave/eventsource/sqlstore"
 )
 
-func TestTheLogStaysSmallWhileFeedsFollowAWriter(t *testing.T) { // trap T13
+func TestTrapT13TheLogStaysSmallWhileFeedsFollowAWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	st := sqlstore.New(open(t, path))
 	const records = 400 // 50 MiB in all
