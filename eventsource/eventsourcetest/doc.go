@@ -10,7 +10,8 @@
 // # Guarantees
 //
 // A Store that passes Run keeps what eventsource.Store promises: each promise
-// has a case with a sentence for a name.
+// has a case with a sentence for a name. SnapshotEquals fails when Evolve or the
+// state changed and the snapshot's schema did not.
 //
 // # What the caller owes
 //
@@ -28,5 +29,6 @@
 //
 // # Testing
 //
-// The suite runs on memstore here, and on SQLite in the conformance module.
+// The suite runs on memstore, and in the conformance module on SQLite with one
+// and two handles and on PostgreSQL, directly and through PgBouncer.
 package eventsourcetest
