@@ -250,3 +250,21 @@ func TestWriteIsATransactionOfItsOwn(t *testing.T) {
 		wantNotes(t, db, "1 2 3")
 	})
 }
+
+func TestAnErrorOfOpenHoldsNoPassword(t *testing.T) {
+	url := strings.Replace(dbtest.PostgreSQL.URL(t), "postgres:///", "postgres://app:sesame@/", 1)
+	for what, bad := range map[string]string{
+		"no such host":     strings.Replace(url, "host=", "host=nowhere.invalid%2C", 1) + "&target_session_attrs=standby&connect_timeout=1",
+		"no such database": strings.Replace(url, "@/", "@/no", 1),
+		"no such role":     strings.Replace(url, "user=app", "user=nobody", 1),
+		"a bad setting":    url + "&connect_timeout=soon",
+	} {
+		db, err := sqldb.Open(t.Context(), bad, nil)
+		if err == nil {
+			db.Close()
+			t.Errorf("%s: it opened", what)
+		} else if strings.Contains(err.Error(), "sesame") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
