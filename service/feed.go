@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -42,10 +43,18 @@ func feedKey(natsURL string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// feedServer is the owner's side: the table of a service.
-type feedServer struct {
-	source bus.Source
-	key    string
+// feedServer is the owner's side: the tables of a process's services, which may
+// share a listener.
+type feedServer struct{ process *process }
+
+// source returns the table of a service that runs here, nil if there is none.
+func (s *feedServer) source(name string) bus.Source {
+	for _, h := range s.process.hosts {
+		if h.name == name && h.db != nil {
+			return outbox.Source(h.name, h.db)
+		}
+	}
+	return nil
 }
 
 // Read implements feedapi.FeedServiceHandler.
@@ -54,17 +63,21 @@ func (s *feedServer) Read(ctx context.Context, req *feedapi.ReadRequest) (*feeda
 	if info, ok := connect.CallInfoForServerContext(ctx); ok {
 		key = info.RequestHeader().Get(feedHeader)
 	}
-	if subtle.ConstantTimeCompare([]byte(s.key), []byte(key)) != 1 {
+	if subtle.ConstantTimeCompare([]byte(feedKey(s.process.settings.natsURL)), []byte(key)) != 1 {
 		return nil, connect.NewError(connect.CodePermissionDenied, "the feed is for services of this system")
 	}
-	f := bus.Filter{Source: s.source.Name(), Subjects: req.GetSubjects(), Lane: int(req.GetLane()), Of: int(req.GetOf())}
+	source := s.source(req.GetSource())
+	if source == nil {
+		return nil, connect.NewError(connect.CodeNotFound, "no service of that name has a table here")
+	}
+	f := bus.Filter{Source: source.Name(), Subjects: req.GetSubjects(), Lane: int(req.GetLane()), Of: int(req.GetOf())}
 	limit := feedMessages
 	if n := int(req.GetLimit()); n > 0 {
 		limit = min(limit, n)
 	}
 	res, bytes, begin := &feedapi.ReadResponse{}, 0, time.Now()
 	after := bus.Place{Epoch: req.GetEpoch(), Position: event.Position(req.GetPosition())}
-	for m, err := range (bus.Tables{s.source}).Read(ctx, f, after) {
+	for m, err := range (bus.Tables{source}).Read(ctx, f, after) {
 		if err != nil {
 			return nil, err
 		}
@@ -93,9 +106,27 @@ func feedMessage(m bus.Message) (*feedapi.Message, error) {
 	}, err
 }
 
-// serveFeed offers the table of a service to the services that follow it.
+// serveFeed offers the table of a service to the services that follow it. The same
+// procedure is offered by all services of a process that have a table.
 func (h *Host) serveFeed() {
-	feedapi.RegisterFeedServiceHandler(h.server, &feedServer{outbox.Source(h.name, h.db), feedKey(h.process.settings.natsURL)})
+	feedapi.RegisterFeedServiceHandler(h.server, &feedServer{h.process})
+}
+
+// feedOnce mounts the feed of the services that share a listener once.
+type feedOnce struct {
+	*http.ServeMux
+	mounted map[string]bool // patterns
+}
+
+// Handle leaves out what is there.
+func (m *feedOnce) Handle(pattern string, h http.Handler) {
+	if strings.HasPrefix(pattern, "/"+feedapi.FeedServiceName+"/") {
+		if m.mounted[pattern] {
+			return
+		}
+		m.mounted[pattern] = true
+	}
+	m.ServeMux.Handle(pattern, h)
 }
 
 // feed is the reader's side: bus.Feed over calls to the owners.
@@ -114,7 +145,7 @@ func (f feed) Read(ctx context.Context, filter bus.Filter, after bus.Place) iter
 			call, info := connect.NewClientContext(ctx)
 			info.RequestHeader().Set(feedHeader, feedKey(f.process.settings.natsURL))
 			res, err := client.Read(call, &feedapi.ReadRequest{
-				Epoch: after.Epoch, Position: uint64(after.Position), Subjects: filter.Subjects, Lane: int32(filter.Lane), Of: int32(filter.Of),
+				Epoch: after.Epoch, Position: uint64(after.Position), Source: filter.Source, Subjects: filter.Subjects, Lane: int32(filter.Lane), Of: int32(filter.Of),
 			})
 			if err != nil {
 				yield(bus.Message{}, fmt.Errorf("read the events of %s from their owner: %w", filter.Source, err))

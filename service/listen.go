@@ -112,6 +112,7 @@ func (p *process) addListener(name string, socket net.Listener, addr string, hos
 // are an error.
 func (p *process) mux(hosts []*Host) (_ *http.ServeMux, err error) {
 	mux := http.NewServeMux()
+	mount := &feedOnce{mux, map[string]bool{}}
 	who := ""
 	defer func() {
 		if r := recover(); r != nil {
@@ -120,7 +121,7 @@ func (p *process) mux(hosts []*Host) (_ *http.ServeMux, err error) {
 	}()
 	for _, h := range hosts {
 		who = h.name
-		rpi.Mount(mux, h.server)
+		rpi.Mount(mount, h.server)
 		for _, hd := range h.handlers {
 			mux.Handle(hd.pattern, p.plain(h, hd.pattern, p.peersAsk(h, hd.handler)))
 		}

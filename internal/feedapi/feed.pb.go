@@ -28,7 +28,8 @@ type ReadRequest struct {
 	Subjects      []string               `protobuf:"bytes,3,rep,name=subjects,proto3" json:"subjects,omitempty"` // NATS wildcards; none: all
 	Lane          int32                  `protobuf:"varint,4,opt,name=lane,proto3" json:"lane,omitempty"`
 	Of            int32                  `protobuf:"varint,5,opt,name=of,proto3" json:"of,omitempty"`
-	Limit         int32                  `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"` // of messages; 0: as many as the owner likes
+	Limit         int32                  `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`  // of messages; 0: as many as the owner likes
+	Source        string                 `protobuf:"bytes,7,opt,name=source,proto3" json:"source,omitempty"` // the service whose table it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -103,6 +104,13 @@ func (x *ReadRequest) GetLimit() int32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *ReadRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
 }
 
 type ReadResponse struct {
@@ -304,14 +312,15 @@ var File_feed_proto protoreflect.FileDescriptor
 const file_feed_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"feed.proto\x12\x0ecleave.feed.v1\"\x95\x01\n" +
+	"feed.proto\x12\x0ecleave.feed.v1\"\xad\x01\n" +
 	"\vReadRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12\x1a\n" +
 	"\bsubjects\x18\x03 \x03(\tR\bsubjects\x12\x12\n" +
 	"\x04lane\x18\x04 \x01(\x05R\x04lane\x12\x0e\n" +
 	"\x02of\x18\x05 \x01(\x05R\x02of\x12\x14\n" +
-	"\x05limit\x18\x06 \x01(\x05R\x05limit\"\x87\x01\n" +
+	"\x05limit\x18\x06 \x01(\x05R\x05limit\x12\x16\n" +
+	"\x06source\x18\a \x01(\tR\x06source\"\x87\x01\n" +
 	"\fReadResponse\x123\n" +
 	"\bmessages\x18\x01 \x03(\v2\x17.cleave.feed.v1.MessageR\bmessages\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x1a\n" +
