@@ -97,8 +97,6 @@ func waitFor(cond func() bool) {
 	}
 }
 
-var errUndo = errors.New("undo this")
-
 func TestUpdateCommits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "odd ?name#with%20signs.db")
 	db := open(t, path)

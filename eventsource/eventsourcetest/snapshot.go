@@ -102,7 +102,7 @@ func throughSnapshots[S, C, E any](d eventsource.Decider[S, C, E], events []E) (
 		}
 		fold(before, events[n:])
 		if after, err := json.Marshal(before); err != nil || string(after) != string(kept) {
-			return nil, fmt.Errorf("Evolve changed the state after event %d that it was given:\n%s", n, diff(kept, after))
+			return nil, fmt.Errorf("after event %d the state that Evolve was given is changed:\n%s", n, diff(kept, after))
 		}
 	}
 	return want, nil
