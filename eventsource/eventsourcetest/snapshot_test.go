@@ -82,7 +82,7 @@ func TestAStateThatASnapshotCannotHoldIsNoticed(t *testing.T) {
 		want   string
 	}{
 		"a field that is not exported":        {keepSecret, "holds something that its JSON does not"},
-		"an Evolve that changes what it gets": {share, "Evolve changed the state"},
+		"an Evolve that changes what it gets": {share, "that Evolve was given is changed"},
 	} {
 		if got := snapshots(t, t.TempDir(), tallies(c.evolve, 1), lampHistory); !strings.Contains(got, c.want) {
 			t.Errorf("%s: reported %q, want %q in it", name, got, c.want)
