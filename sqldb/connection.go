@@ -33,10 +33,17 @@ func (w *writer) disconnect() {
 		return
 	}
 	w.cache.clear()
-	w.controls = nil
+	w.clearControls()
 	w.conn.Raw(func(any) error { return driver.ErrBadConn }) // the pool drops it
 	w.conn.Close()
 	w.conn = nil
+}
+
+func (w *writer) clearControls() {
+	for _, st := range w.controls {
+		st.Close()
+	}
+	w.controls = nil
 }
 
 // control returns a prepared statement without arguments that yields no rows.
@@ -60,6 +67,7 @@ func (w *writer) control(query string) (*sql.Stmt, error) {
 
 func (w *writer) closePool() error {
 	w.cache.clear()
+	w.clearControls()
 	if w.conn != nil {
 		w.conn.Close()
 	}

@@ -151,4 +151,9 @@ func (w *fileWatcher) moved(ctx context.Context) (bool, error) {
 	return moved, nil
 }
 
-func (w *fileWatcher) close() { w.conn.Close() }
+// close finalizes the statement: the driver does not close a connection that has
+// one open.
+func (w *fileWatcher) close() {
+	w.st.Close()
+	w.conn.Close()
+}
