@@ -41,9 +41,40 @@ func (p *publisher) resume(ctx context.Context) (end, error) {
 	}
 	e.at = bus.Place{Epoch: at.Epoch, Position: at.Position, Seq: found.Seq}
 	if found.Position == 0 || at.Position != found.Position || at.Epoch != found.Epoch {
-		return e, nil // nothing was published of what the table goes on with
+		return e, p.forget(ctx, st, state, epochs) // nothing was published of what the table goes on with
 	}
 	return e, p.ahead(ctx, found, id)
+}
+
+// forget removes from the end of the stream what the table has lost: messages of
+// an epoch beyond its end. Who had them goes on behind that end; who comes later,
+// or builds a view anew, is not to take them for what happened.
+func (p *publisher) forget(ctx context.Context, st jetstream.Stream, state jetstream.StreamState, epochs []bus.Epoch) error {
+	removed := 0
+	for seq := state.LastSeq; seq >= max(state.FirstSeq, 1); seq-- {
+		m, err := st.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("message %d: %w", seq, err)
+		}
+		at, err := place(p.source.Name(), m.Header, seq)
+		if err != nil {
+			continue // somebody else's
+		}
+		if bus.EpochAt(epochs, at.Position) == at.Epoch {
+			break
+		}
+		if err := st.DeleteMsg(ctx, seq); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return fmt.Errorf("remove message %d: %w", seq, err)
+		}
+		removed++
+	}
+	if removed > 0 {
+		p.bus.opts.Logger.Warn("messages that the event table has lost are removed", "source", p.source.Name(), "messages", removed)
+	}
+	return nil
 }
 
 // ahead says what is wrong when the stream's last message is not of the table.

@@ -22,6 +22,7 @@ import (
 	"github.com/cleave-go/cleave/event"
 	"github.com/cleave-go/cleave/eventsource"
 	"github.com/cleave-go/cleave/eventsource/sqlstore"
+	"github.com/cleave-go/cleave/internal/eventtable"
 	"github.com/cleave-go/cleave/outbox"
 	"github.com/cleave-go/cleave/projection"
 	"github.com/cleave-go/cleave/saga"
@@ -174,30 +175,66 @@ func (s *system) run(ctx context.Context) error {
 		return err
 	}
 	views, err := projection.NewRunner(s.kitchen, s.bus, &projection.Options{Logger: quiet, Wait: time.Minute}, projection.Projection{
-		Name: "orders", Sources: []string{"shop"}, Apply: s.apply,
+		Name: "orders", Sources: []string{"shop"}, Apply: s.apply, Reset: func(ctx context.Context, tx sqldb.Tx) error {
+			_, err := tx.ExecContext(ctx, "DELETE FROM view")
+			return err
+		},
 	})
 	if err != nil {
 		return err
 	}
 	quietly := &outbox.Options{Logger: quiet}
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context) error{
-		orchestrator.Run, participant.Run, views.Run,
-		outbox.NewRelay("shop", s.shop, s.bus, quietly).Run, outbox.NewRelay("kitchen", s.kitchen, s.bus, quietly).Run,
-	} {
-		wg.Go(func() {
-			if err := run(ctx); err != nil {
-				stop(err)
-			}
-		})
+	start := func(runs ...func(context.Context) error) {
+		for _, run := range runs {
+			wg.Go(func() {
+				if err := run(ctx); err != nil {
+					stop(err)
+				}
+			})
+		}
 	}
-	err = s.work(ctx, create, views)
+	start(outbox.NewRelay("shop", s.shop, s.bus, quietly).Run, outbox.NewRelay("kitchen", s.kitchen, s.bus, quietly).Run)
+	if os.Getenv("CLEAVE_CRASH_REBUILD") != "" {
+		err = s.rebuild(ctx, views)
+	}
+	start(orchestrator.Run, participant.Run, views.Run)
+	if err == nil {
+		err = s.work(ctx, create, views)
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
 	stop(nil)
 	wg.Wait()
 	return errors.Join(err, s.shop.Close(), s.kitchen.Close())
+}
+
+// rebuild empties the view once the shop's stream does not end with what its
+// table has lost any more. Who works on it builds it anew.
+func (s *system) rebuild(ctx context.Context, views *projection.Runner) error {
+	spans, err := eventtable.Epochs(ctx, s.shop)
+	if err != nil {
+		return err
+	}
+	var epochs []bus.Epoch
+	for _, e := range spans {
+		epochs = append(epochs, bus.Epoch(e))
+	}
+	for {
+		last, err := s.bus.(*fusedBus).Bus.(bus.Searcher).Last(ctx, "shop")
+		if err != nil {
+			return err
+		}
+		if last.Position == 0 || bus.EpochAt(epochs, last.Position) == last.Epoch {
+			break
+		}
+		time.Sleep(10 * time.Millisecond) // the relay is at it
+	}
+	for _, err := range views.Rebuild(ctx, "orders") {
+		return err // with the first news it is empty
+	}
+	return nil
 }
 
 // work places what is missing of the orders and waits until all is done.
