@@ -12,21 +12,22 @@ import (
 )
 
 // fill yields from the owner's table what the stream held once, behind the
-// subscriber's place, and holds no more.
-func (s *subscriber) fill(ctx context.Context, st jetstream.Stream, yield func(bus.Message, error) bool) error {
+// subscriber's place, and holds no more. It returns the sequence from which on
+// the stream's messages are still wanted.
+func (s *subscriber) fill(ctx context.Context, st jetstream.Stream, yield func(bus.Message, error) bool) (from uint64, err error) {
 	state := st.CachedInfo().State // asked just now
 	s.first, s.checked = state.FirstSeq, time.Now()
 	if state.FirstSeq <= 1 { // nothing was removed
-		return nil
+		return 1, nil
 	}
 	if s.at.Seq+1 >= state.FirstSeq {
 		if there, err := s.onward(ctx, st); err != nil || there {
-			return err
+			return s.at.Seq + 1, err
 		}
 	}
 	first, err := firstOf(ctx, st, s.filter.Source, ">", state.FirstSeq, state.LastSeq+1)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	stands := s.at
 	if stands.Compare(s.fed) < 0 {
@@ -34,19 +35,23 @@ func (s *subscriber) fill(ctx context.Context, st jetstream.Stream, yield func(b
 	}
 	switch {
 	case first.Position == 0 && s.fed.Seq == state.LastSeq && state.LastSeq > 0: // nothing came since it was read
-		return nil
+		return state.LastSeq + 1, nil
 	case first.Position > 0 && stands.Compare(first) >= 0:
-		return nil
+		return state.FirstSeq, nil
 	case first.Position > 0 && stands.Position+1 == first.Position && (stands.Epoch == first.Epoch || stands.Epoch == ""):
-		return nil
+		return state.FirstSeq, nil
 	}
 	if s.bus.opts.Feed == nil && s.at.Position > 0 && s.at.Seq+1 == state.FirstSeq {
-		return nil // its message was the last one removed, as far as can be told
+		return state.FirstSeq, nil // its message was the last one removed, as far as can be told
 	}
 	if s.bus.opts.Feed == nil {
-		return fmt.Errorf("%w: stream %s begins at position %d, wanted is what is behind %d", bus.ErrGone, streamName(s.filter.Source), first.Position, s.at.Position)
+		return 0, fmt.Errorf("%w: stream %s begins at position %d, wanted is what is behind %d", bus.ErrGone, streamName(s.filter.Source), first.Position, s.at.Position)
 	}
-	return s.feed(ctx, first, state.LastSeq, yield)
+	from = state.FirstSeq
+	if first.Position == 0 {
+		from = state.LastSeq + 1
+	}
+	return from, s.feed(ctx, first, state.LastSeq, yield)
 }
 
 // onward reports whether the stream has, at the subscriber's sequence, the
@@ -80,7 +85,7 @@ func (s *subscriber) feed(ctx context.Context, first bus.Place, last uint64, yie
 			return fmt.Errorf("feed of %s: %w", s.filter.Source, err)
 		}
 		if first.Position > 0 && m.Place.Compare(first) >= 0 {
-			s.fed = first
+			s.fed = before(first)
 			return nil
 		}
 		s.fed = m.Place
@@ -96,10 +101,30 @@ func (s *subscriber) feed(ctx context.Context, first bus.Place, last uint64, yie
 		return context.Cause(ctx)
 	}
 	if first.Position > 0 { // the table ends before: it was restored, and its relay says so
-		s.fed = first
+		s.fed = before(first)
 		return nil
 	}
 	s.fed.Seq = last
+	return nil
+}
+
+// before is where somebody stands who has all that is before a message, and not
+// the message: that may be removed from the stream before it comes.
+func before(at bus.Place) bus.Place {
+	return bus.Place{Epoch: at.Epoch, Position: at.Position - 1}
+}
+
+// stays reports, as errMoved, that messages from a sequence on were removed
+// before there was a consumer for them.
+func (s *subscriber) stays(ctx context.Context, st jetstream.Stream, from uint64) error {
+	info, err := st.Info(ctx)
+	if err != nil {
+		return err
+	}
+	s.first, s.checked = info.State.FirstSeq, time.Now()
+	if s.first > max(from, s.at.Seq+1) {
+		return fmt.Errorf("%w: messages from sequence %d on were removed meanwhile", errMoved, from)
+	}
 	return nil
 }
 

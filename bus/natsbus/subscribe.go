@@ -78,7 +78,8 @@ func (s *subscriber) follow(ctx context.Context, yield func(bus.Message, error) 
 	if err != nil {
 		return err
 	}
-	if err := s.fill(ctx, st, yield); err != nil {
+	from, err := s.fill(ctx, st, yield)
+	if err != nil {
 		return err
 	}
 	start, err := s.bus.locate(ctx, st, s.filter.Source, s.at)
@@ -102,6 +103,9 @@ func (s *subscriber) follow(ctx context.Context, yield func(bus.Message, error) 
 		return err
 	}
 	defer s.drop(st, c)
+	if err := s.stays(ctx, st, from); err != nil {
+		return err
+	}
 	it, err := c.Messages(jetstream.PullMaxMessages(512), jetstream.PullExpiry(60*time.Second), jetstream.PullHeartbeat(15*time.Second))
 	if err != nil {
 		return err
