@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cleave-go/cleave/event"
 	"github.com/cleave-go/cleave/eventsource"
 	"github.com/cleave-go/cleave/eventsource/eventsourcetest"
 )
@@ -18,7 +17,7 @@ type tally struct {
 
 func tallies(evolve func(tally, lampEvent) tally, schema int) eventsource.Decider[tally, bool, lampEvent] {
 	return eventsource.Decider[tally, bool, lampEvent]{
-		Category: "lamp", Codec: event.NewCodec[lampEvent](event.Of[switched]("lamp.switched", 1)),
+		Category: "lamp", Codec: lamp.Codec,
 		Evolve: evolve, Snapshot: eventsource.Snapshot{Every: 2, Schema: schema},
 	}
 }

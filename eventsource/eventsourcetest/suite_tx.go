@@ -232,11 +232,14 @@ type (
 
 func (counted) counterEvent() {}
 
+// ofThisRelease are the events that the counter knows; reset is of the next.
+var ofThisRelease = []event.Kind{event.Of[counted]("counter.counted", 1)}
+
 var errTooMuch = errors.New("too much")
 
 var counter = eventsource.Decider[int, add, counterEvent]{
 	Category: "counter",
-	Codec:    event.NewCodec[counterEvent](event.Of[counted]("counter.counted", 1)),
+	Codec:    event.NewCodec[counterEvent](ofThisRelease...),
 	Evolve:   func(n int, e counterEvent) int { return n + e.(counted).By },
 	Decide: func(n int, c add) ([]counterEvent, error) {
 		if n+c.N > 1000 {
