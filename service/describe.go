@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 )
 
 // Description is what a binary says of itself.
@@ -63,7 +64,9 @@ func Describe(ctx context.Context, services []Named, out io.Writer) error {
 func (h *Host) describe() ServiceDescription {
 	d := ServiceDescription{Name: h.name, Calls: slices.Sorted(maps.Keys(h.clients)), Edge: h.edge != "", Database: h.db != nil}
 	for spec := range h.server.Specs() {
-		d.Procedures = append(d.Procedures, spec.Procedure)
+		if !strings.HasPrefix(spec.Procedure, feedPrefix) { // the chassis' own
+			d.Procedures = append(d.Procedures, spec.Procedure)
+		}
 	}
 	for _, hd := range h.handlers {
 		d.Patterns = append(d.Patterns, hd.pattern)

@@ -24,6 +24,9 @@ import (
 // feedHeader carries the proof that the reader of a feed may read the bus.
 const feedHeader = "Cleave-Feed"
 
+// feedPrefix is what the path of its procedures begins with.
+const feedPrefix = "/" + feedapi.FeedServiceName + "/"
+
 // A page of a feed ends at the first of these.
 const (
 	feedMessages = 512
@@ -120,7 +123,7 @@ type feedOnce struct {
 
 // Handle leaves out what is there.
 func (m *feedOnce) Handle(pattern string, h http.Handler) {
-	if strings.HasPrefix(pattern, "/"+feedapi.FeedServiceName+"/") {
+	if strings.HasPrefix(pattern, feedPrefix) {
 		if m.mounted[pattern] {
 			return
 		}
