@@ -275,7 +275,45 @@ func (b *Bus) Next(ctx context.Context, f bus.Filter, after bus.Place, until eve
 	if err != nil {
 		return 0, false, fmt.Errorf("natsbus: place in the stream of %s: %w", f.Source, err)
 	}
-	return b.nextOf(ctx, st, f, from, until)
+	switch known, err := remembers(ctx, st, f.Source, after, from); {
+	case err != nil:
+		return 0, false, err
+	case known:
+		return b.nextOf(ctx, st, f, from, until)
+	case b.opts.Feed == nil:
+		return 0, false, bus.ErrNotYet
+	}
+	return b.nextAt(ctx, f, after, until)
+}
+
+// nextAt asks the owner, whose table has what the stream has forgotten.
+func (b *Bus) nextAt(ctx context.Context, f bus.Filter, after bus.Place, until event.Position) (event.Position, bool, error) {
+	for m, err := range b.opts.Feed.Read(ctx, f, after) {
+		switch {
+		case err != nil:
+			return 0, false, fmt.Errorf("natsbus: feed of %s: %w", f.Source, err)
+		case m.Place.Position > until:
+			return 0, false, nil
+		case m.Subject != "":
+			return m.Place.Position, true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// remembers reports whether the stream has all that came behind a place, whose
+// messages begin at sequence from. What was forgotten in between may have been
+// wanted.
+func remembers(ctx context.Context, st jetstream.Stream, service string, after bus.Place, from uint64) (bool, error) {
+	first := st.CachedInfo().State.FirstSeq
+	if first <= 1 || from > first {
+		return true, nil
+	}
+	at, err := firstOf(ctx, st, service, ">", first, math.MaxUint64)
+	if err != nil {
+		return false, fmt.Errorf("natsbus: beginning of the stream of %s: %w", service, err)
+	}
+	return at.Position == after.Position+1 || at.Epoch == after.Epoch && at.Position <= after.Position, nil
 }
 
 // Last implements bus.Searcher. When nothing is left in the stream it is not

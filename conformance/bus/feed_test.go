@@ -225,3 +225,37 @@ func TestTrapT17ARestoredTableGoesOnInANewEpoch(t *testing.T) {
 		}
 	})
 }
+
+// What the stream has forgotten may have been what the filter wants: that it has
+// nothing of it is no answer.
+func TestAStreamDoesNotTellOfWhatItHasForgotten(t *testing.T) {
+	b := newBroker(t)
+	table := bustest.NewTable("order")
+	table.Add(3)
+	table.AddTo(event.Stream{Category: "$cmd.kitchen"}, "create-ticket") // position 4
+	table.Add(6)
+	conn := b.connect(silent)
+	bustest.Publish(t, conn, table)
+	f := bustest.Follow(t, conn, order, bus.Place{})
+	f.Want(1, 10)
+	commands := bus.Filter{Source: "order", Subjects: []string{"cmd.>"}}
+	epoch := f.Last().Epoch
+	if err := b.chain().stream().Purge(t.Context(), jetstream.WithPurgeSequence(6)); err != nil { // 6 to 10 are left
+		t.Fatal(err)
+	}
+	owner := b.connect(&natsbus.Options{Feed: bus.Tables{table}, Logger: quiet})
+	for after, forgotten := range map[event.Position]bool{0: true, 3: true, 5: false, 8: false} {
+		at := bus.Place{}
+		if after > 0 {
+			at = bus.Place{Epoch: epoch, Position: after}
+		}
+		got, found, err := conn.Next(t.Context(), commands, at, 10)
+		if found || errors.Is(err, bus.ErrNotYet) != forgotten {
+			t.Errorf("behind %d: got %d, %v, %v", after, got, found, err)
+		}
+		got, found, err = owner.Next(t.Context(), commands, at, 10)
+		if found != forgotten || err != nil || found && got != 4 {
+			t.Errorf("behind %d, with the owner's feed: got %d, %v, %v", after, got, found, err)
+		}
+	}
+}
