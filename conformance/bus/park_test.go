@@ -232,7 +232,7 @@ func TestParkingIsSafeWithTwoInstancesAndCrashes(t *testing.T) {
 		bustest.Publish(t, b, table)
 		path := filepath.Join(t.TempDir(), "service.db")
 		v := newView(t, open(t, path))
-		var healthy atomic.Bool
+		var healthy, lucky atomic.Bool // the third message fails until a stream is parked for it
 		consumer := func(db *sqldb.DB, lanes int) *bus.Consumer {
 			return &bus.Consumer{Name: "view", DB: db, Bus: b, Filter: bus.Filter{Source: "order"}, Logger: quiet,
 				OnError: bus.Policy{Park: true, Tries: 1, Backoff: time.Millisecond}, Batch: 5, Lanes: lanes,
@@ -240,7 +240,7 @@ func TestParkingIsSafeWithTwoInstancesAndCrashes(t *testing.T) {
 					if err := v.add(ctx, tx, m); err != nil {
 						return err
 					}
-					if !healthy.Load() && rand.IntN(30) == 0 {
+					if !healthy.Load() && rand.IntN(30) == 0 || !lucky.Load() && m.Place.Position == 3 {
 						return errors.New("bad luck")
 					}
 					return nil
@@ -253,6 +253,10 @@ func TestParkingIsSafeWithTwoInstancesAndCrashes(t *testing.T) {
 			before := len(v.positions())
 			one, two := consumer(v.db, 1+rand.IntN(4)), consumer(open(t, path), 1+rand.IntN(4))
 			stop1, stop2 := start(t, one.Run), start(t, two.Run)
+			if i == 0 {
+				until(t, "a parked stream", func() bool { return len(parked(t, one)) > 0 })
+				lucky.Store(true)
+			}
 			if i%2 == 0 {
 				until(t, "an effect", func() bool { return len(v.positions()) > before || len(parked(t, one)) == 7 })
 			}
