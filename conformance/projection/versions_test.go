@@ -79,11 +79,18 @@ func several(t testing.TB, db *sqldb.DB, b bus.Bus, ps ...projection.Projection)
 	return r
 }
 
-func until(t testing.TB, what string, ok func() bool) {
+// until looks after each commit in db whether a condition holds.
+func until(t testing.TB, db *sqldb.DB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("not in time: " + what)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		seen := db.Committed()
+		if ok() {
+			return
+		}
+		if _, err := db.AwaitCommit(ctx, seen); err != nil {
+			t.Fatalf("not in time: %s: %v", what, err)
 		}
 	}
 }
@@ -123,7 +130,7 @@ func TestAVersionIsBuiltBesideTheOneThatIsRead(t *testing.T) {
 		t.Error("the version that is read could be retired")
 	}
 	close(gate)
-	until(t, "the switch", func() bool { v, err := both.Live(t.Context(), "totals"); return err == nil && v == 2 })
+	until(t, mine, "the switch", func() bool { v, err := both.Live(t.Context(), "totals"); return err == nil && v == 2 })
 	if sum(t, mine, 2) < 110 {
 		t.Errorf("it was switched to with %d in the view", sum(t, mine, 2))
 	}
@@ -282,7 +289,7 @@ func TestAParkedStreamOfAViewIsListedAndRetried(t *testing.T) {
 	if total(t, mine, "good") != 10 || total(t, mine, "bad") != 0 {
 		t.Errorf("good %d, bad %d", total(t, mine, "good"), total(t, mine, "bad"))
 	}
-	until(t, "all are kept", func() bool {
+	until(t, mine, "all are kept", func() bool {
 		list, err := r.Parked(t.Context(), "history")
 		return err == nil && len(list) == 1 && list[0].Stream == bad && list[0].Source == "order" && list[0].Kept == 10
 	})
